@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Wire shapes that the server, the command line and SDKs share. No behaviour.
+ *
+ * Agent: an AI agent, a kind of workload. Server workload: a registered API that agents call. Selector: one
+ * verified fact. Decision: `Allow` or `Deny`. Credential: time-limited means of access, holds a secret.
+ * Injection: the plan for placing it. Placeholder: what the agent holds instead. Full table: GLOSSARY.md.
+ */
+export * from "./problems.ts";
+export * from "./resources.ts";

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The question and the answer of a policy decision. Pure data: a decision replays from its audit event. */
+
+/** Principal, action, resource and context of one request, in canonical form. */
+export interface AccessRequest {
+  /** Name of the agent. */
+  readonly agent: string;
+  /** Name of the server workload. */
+  readonly serverWorkload: string;
+  /** Operation of the profile or the server workload; absent where none matches. */
+  readonly operation?: string;
+  /** Model named by the request; absent where it names none. */
+  readonly model?: string;
+  readonly method: string;
+  /** Canonical path, without query. */
+  readonly path: string;
+}
+
+declare const allowBrand: unique symbol;
+
+/** The only key to `obtain-credential`. Made by `decide` alone (`policy/decide.ts`). */
+export interface Allow {
+  readonly [allowBrand]: true;
+  readonly outcome: "allow";
+  /** Names of the access policies that permitted it. */
+  readonly policies: readonly string[];
+  readonly credentialProvider: string;
+  readonly serverWorkload: string;
+  readonly agent: string;
+}
+
+export interface Deny {
+  readonly outcome: "deny";
+  readonly code: "access_denied" | "agent_quarantined" | "budget_exhausted" | "approval_required";
+  /** Stable machine-readable reasons: `no_matching_policy`, `forbidden`, `policy_error`, `credential_ambiguous`. */
+  readonly reasons: readonly string[];
+  /** Names of the policies that forbade it; empty on a default deny. */
+  readonly policies: readonly string[];
+  /** One sentence for the agent's developer. */
+  readonly detail: string;
+}
+
+export type Decision = Allow | Deny;
