@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which Cedar policies concern one agent at one server workload?
+ *
+ * Every AccessPolicy is compiled once. A request sees only the *slice* of the policies that name both its agent and
+ * its server workload, so a decision costs the same however many others there are; and a policy can reach nobody
+ * it does not name, whatever its Cedar text says.
+ */
+import { createHash } from "node:crypto";
+import type { Effect, Policy } from "@cedar-policy/cedar-wasm/nodejs";
+import type { ResourceOf } from "@postern/contract";
+import canonicalize from "canonicalize";
+import { ok, refuse, type Result } from "../kernel/result.ts";
+import type { CedarSet } from "./cedar-slots.ts";
+import { CEDAR_SCHEMA_VERSION } from "./cedar-schema.ts";
+import type { AllowSpec } from "./clauses.ts";
+import { allowProblems, allowToCedar } from "./compile-allow.ts";
+import { parseCedar } from "./compile-cedar.ts";
+
+type AccessPolicy = ResourceOf<"AccessPolicy">;
+
+/** What the compiler needs of a set of resources. */
+export interface PolicySource {
+  all(kind: "AccessPolicy"): readonly AccessPolicy[];
+}
+
+export interface PolicyProblem {
+  /** Name of the AccessPolicy. */
+  readonly policy: string;
+  /** Where in the resource, such as `["spec", "cedar"]`. */
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
+/** One Cedar policy, from `allow` or from a statement of `cedar`. */
+export interface CompiledPolicy {
+  /** The policy's name for `allow`; `name#0`, `name#1` … for statements of `cedar`. */
+  readonly id: string;
+  readonly policy: string;
+  readonly agents: readonly string[];
+  readonly serverWorkload: string;
+  readonly credentialProvider?: string;
+  /** The clauses, where it came from `allow`. */
+  readonly allow?: AllowSpec;
+  readonly effect: Effect;
+  /** The text, where it came from `cedar`: Cedar's JSON form would round integers beyond 2^53 in JavaScript. */
+  readonly cedar: Policy;
+}
+
+/** The policies of one agent at one server workload, by id. */
+export interface Slice extends CedarSet {
+  readonly policies: ReadonlyMap<string, CompiledPolicy>;
+}
+
+/** All access policies, compiled; immutable. */
+export interface CompiledPolicies {
+  /** SHA-256 over all compiled policies and the schema version, in hex. */
+  readonly digest: string;
+  /** By name, then by statement. */
+  readonly policies: readonly CompiledPolicy[];
+  /** Undefined where no policy names both. */
+  sliceOf(agent: string, serverWorkload: string): Slice | undefined;
+}
+
+/** Compiles the set as a whole, or tells every reason against it. */
+export function compilePolicies(source: PolicySource): Result<CompiledPolicies, PolicyProblem[]> {
+  const problems: PolicyProblem[] = [];
+  const policies: CompiledPolicy[] = [];
+  const byName = source.all("AccessPolicy").toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
+  for (const policy of byName) {
+    const compiled = compilePolicy(policy);
+    if (compiled.ok) policies.push(...compiled.value);
+    else problems.push(...compiled.reason);
+  }
+  if (problems.length > 0) return refuse(problems);
+  const hashes = new Map(policies.map((policy) => [policy.id, sha256(policy)]));
+  return ok({
+    digest: sha256({ schema: CEDAR_SCHEMA_VERSION, policies: [...hashes.values()] }),
+    policies,
+    sliceOf: slicer(policies, hashes),
+  });
+}
+
+function compilePolicy({ metadata, spec }: AccessPolicy): Result<CompiledPolicy[], PolicyProblem[]> {
+  const shared = {
+    policy: metadata.name,
+    agents: spec.agents,
+    serverWorkload: spec.serverWorkload,
+    ...(spec.credentialProvider === undefined ? {} : { credentialProvider: spec.credentialProvider }),
+  };
+  const problems: PolicyProblem[] = [];
+  const compiled: CompiledPolicy[] = [];
+  if (spec.allow !== undefined) {
+    for (const { path, message } of allowProblems(spec.allow))
+      problems.push({ policy: metadata.name, path: ["spec", ...path], message });
+    const cedar = allowToCedar(spec.allow, spec.serverWorkload);
+    compiled.push({ ...shared, id: metadata.name, allow: spec.allow, effect: cedar.effect, cedar });
+  }
+  if (spec.cedar !== undefined) {
+    const parsed = parseCedar(metadata.name, spec, spec.cedar);
+    if (!parsed.ok)
+      problems.push(
+        ...parsed.reason.map((message) => ({ policy: metadata.name, path: ["spec", "cedar"], message })),
+      );
+    else
+      compiled.push(
+        ...parsed.value.map((part, index) => ({
+          ...shared,
+          id: `${metadata.name}#${index}`,
+          effect: part.effect,
+          cedar: part.text,
+        })),
+      );
+  }
+  if (spec.credentialProvider === undefined && compiled.some(({ effect }) => effect === "permit"))
+    problems.push({
+      policy: metadata.name,
+      path: ["spec", "credentialProvider"],
+      message: "a policy that permits needs a `credentialProvider`; only `forbid` does without",
+    });
+  return problems.length === 0 ? ok(compiled) : refuse(problems);
+}
+
+/** Finds slices in constant time. Agents under the same policies share one slice. */
+function slicer(
+  policies: readonly CompiledPolicy[],
+  hashes: ReadonlyMap<string, string>,
+): CompiledPolicies["sliceOf"] {
+  const index = new Map<string, Map<string, CompiledPolicy[]>>();
+  for (const policy of policies) {
+    const agents = entryOf(index, policy.serverWorkload, () => new Map<string, CompiledPolicy[]>());
+    for (const agent of new Set(policy.agents)) entryOf(agents, agent, () => []).push(policy);
+  }
+  const shared = new Map<string, Slice>();
+  const found = new Map<CompiledPolicy[], Slice>();
+  return (agent, serverWorkload) => {
+    const members = index.get(serverWorkload)?.get(agent);
+    if (members === undefined) return undefined;
+    return entryOf(found, members, () => {
+      const key = sha256(members.map(({ id }) => hashes.get(id)!));
+      return entryOf(shared, key, () => ({
+        key,
+        policies: new Map(members.map((policy) => [policy.id, policy])),
+        cedar: Object.fromEntries(members.map(({ id, cedar }) => [id, cedar])),
+      }));
+    });
+  };
+}
+
+function entryOf<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
+}
+
+/** Over RFC 8785 canonical JSON, so that equal content has equal digests on every machine. */
+function sha256(content: unknown): string {
+  const text = canonicalize(content);
+  if (text === undefined) throw new TypeError("content has no JSON form");
+  return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * May this agent do this now?
+ *
+ * Pure: the same compiled policies and the same request give the same decision. Default deny; `forbid` wins; and
+ * whatever goes wrong denies. This is the only file that makes an `Allow`.
+ */
+import type { AuthorizationAnswer } from "@cedar-policy/cedar-wasm/nodejs";
+import type { AccessRequest, Allow, Decision, Deny } from "./access-request.ts";
+import { evaluateCedar } from "./cedar-slots.ts";
+import type { CompiledPolicies, CompiledPolicy, Slice } from "./compile.ts";
+
+/** Longer strings than these are no honest request, and bound what Cedar's `like` may cost. */
+const MAX_LENGTH = { operation: 100, model: 200, method: 20, path: 8192 } as const;
+
+const MAX_CACHED = 10_000;
+/** Longer keys are decided anew each time: bounds the cache to some 20 MB. */
+const MAX_CACHED_KEY = 1000;
+
+/** Identical requests under the same policies; collected together with the policies. */
+const caches = new WeakMap<CompiledPolicies, Map<string, Decision>>();
+
+/** Decides one request. Never throws. */
+export function decide(compiled: CompiledPolicies, request: AccessRequest): Decision {
+  try {
+    return decideOnce(compiled, request);
+  } catch {
+    // The library throws for input it cannot read and after a trap: both must deny, neither may stop the gateway.
+    return policyError([]);
+  }
+}
+
+function decideOnce(compiled: CompiledPolicies, request: AccessRequest): Decision {
+  const cache = cacheOf(compiled);
+  const key = keyOf(request);
+  const known = cache.get(key);
+  if (known !== undefined) return known;
+  const decision = decideAnew(compiled, request);
+  if (key.length <= MAX_CACHED_KEY && !isError(decision)) {
+    const [oldest] = cache.keys();
+    if (cache.size >= MAX_CACHED && oldest !== undefined) cache.delete(oldest);
+    cache.set(key, decision);
+  }
+  return decision;
+}
+
+function cacheOf(compiled: CompiledPolicies): Map<string, Decision> {
+  let cache = caches.get(compiled);
+  if (cache === undefined) caches.set(compiled, (cache = new Map()));
+  return cache;
+}
+
+/** JSON of the tuple: no two requests share a key, whatever characters they hold. */
+function keyOf({ agent, serverWorkload, operation, model, method, path }: AccessRequest): string {
+  return JSON.stringify([agent, serverWorkload, operation ?? null, model ?? null, method, path]);
+}
+
+const isError = (decision: Decision): boolean =>
+  decision.outcome === "deny" && decision.reasons.includes("policy_error");
+
+function decideAnew(compiled: CompiledPolicies, request: AccessRequest): Decision {
+  const unfit = unfitString(request);
+  if (unfit !== undefined) return deny("policy_error", [], unfit);
+  const { agent, serverWorkload } = request;
+  const slice = compiled.sliceOf(agent, serverWorkload);
+  if (slice === undefined)
+    return deny(
+      "no_matching_policy",
+      [],
+      `no access policy names both agent \`${agent}\` and server workload \`${serverWorkload}\``,
+    );
+  return decisionFrom(evaluateCedar(slice, request), slice, request);
+}
+
+function decisionFrom(answer: AuthorizationAnswer, slice: Slice, request: AccessRequest): Decision {
+  if (answer.type !== "success") return policyError([]);
+  const { decision, diagnostics } = answer.response;
+  // Cedar skips a policy that errors; a skipped `forbid` would let the request through.
+  if (diagnostics.errors.length > 0)
+    return policyError(
+      diagnostics.errors.map(({ policyId }) => slice.policies.get(policyId)?.policy ?? policyId),
+    );
+  const determining = diagnostics.reason.map((id) => slice.policies.get(id));
+  if (!determining.every((policy) => policy !== undefined)) return policyError([]);
+  const names = distinct(determining.map(({ policy }) => policy));
+  if (decision === "allow") return allowFrom(determining, names, request);
+  if (names.length > 0) return deny("forbidden", names, `forbidden by access policy ${quoted(names)}`);
+  return deny(
+    "no_matching_policy",
+    [],
+    `no access policy of agent \`${request.agent}\` at server workload \`${request.serverWorkload}\` allows this request`,
+  );
+}
+
+function allowFrom(
+  permits: readonly CompiledPolicy[],
+  policies: readonly string[],
+  { agent, serverWorkload }: AccessRequest,
+): Decision {
+  const [credentialProvider, ...others] = new Set(permits.map((policy) => policy.credentialProvider));
+  if (credentialProvider === undefined) return policyError(policies);
+  if (others.length > 0)
+    return deny(
+      "credential_ambiguous",
+      [],
+      `access policies ${quoted(policies)} allow it with different credential providers; let one credential provider remain`,
+    );
+  const allow = { outcome: "allow", policies, credentialProvider, serverWorkload, agent } as const;
+  return Object.freeze(allow) as typeof allow & Allow;
+}
+
+function policyError(policies: readonly string[]): Deny {
+  const names = distinct(policies);
+  const where = names.length === 0 ? "the policies" : `access policy ${quoted(names)}`;
+  return deny(
+    "policy_error",
+    names,
+    `${where} could not be evaluated for this request; an operator mends them`,
+  );
+}
+
+type Reason = "no_matching_policy" | "forbidden" | "policy_error" | "credential_ambiguous";
+
+function deny(reason: Reason, policies: readonly string[], detail: string): Deny {
+  return Object.freeze({ outcome: "deny", code: "access_denied", reasons: [reason], policies, detail });
+}
+
+/** Why a string of the request cannot be judged, or undefined. */
+function unfitString(request: AccessRequest): string | undefined {
+  for (const name of ["operation", "model", "method", "path"] as const) {
+    const value = request[name];
+    if (value === undefined) continue;
+    if (value.length > MAX_LENGTH[name]) return `the ${name} is longer than ${MAX_LENGTH[name]} characters`;
+    if (!value.isWellFormed()) return `the ${name} is not well-formed Unicode`;
+  }
+  return undefined;
+}
+
+const distinct = (values: readonly string[]): string[] =>
+  [...new Set(values)].toSorted((a, b) => (a < b ? -1 : 1));
+
+const quoted = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(", ");
