@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The gate: takes connections of runs, speaks HTTP with them, and passes each request through the stages. */
+import type { Duplex } from "node:stream";
+import { newId } from "../kernel/ids.ts";
+import { type ConnectRequest, endWithProblem, InboundCodec, type InboundLimits } from "./http/inbound.ts";
+import { Interception } from "./interception.ts";
+import { OpenExchanges } from "./open-exchanges.ts";
+import { type GatewayParts, passRequest } from "./pass-request.ts";
+import type { Caller, InterceptionAuthority } from "./ports.ts";
+import { headerValues } from "./stages/1-read-request.ts";
+import { parseAuthority } from "./stages/2-canonicalize.ts";
+import { identifyAgent } from "./stages/3-identify-agent.ts";
+import { recordDecision } from "./stages/6-record-decision.ts";
+import { UpstreamConnections } from "./stages/9-connect-upstream.ts";
+import { type Refusal, refusal } from "./stages/refusal.ts";
+
+export const DEFAULT_INBOUND_LIMITS: InboundLimits = {
+  headerBytes: 65_536,
+  headersTimeout: 30_000,
+  requestTimeout: 600_000,
+  idleTimeout: 75_000,
+};
+
+export class Gateway {
+  readonly #parts: GatewayParts;
+  readonly #interception: Interception;
+  readonly #codec: InboundCodec;
+  readonly #callers = new WeakMap<Duplex, Caller>();
+
+  constructor(
+    parts: Omit<GatewayParts, "upstreams" | "openExchanges">,
+    authority: InterceptionAuthority,
+    limits: InboundLimits = DEFAULT_INBOUND_LIMITS,
+  ) {
+    this.#parts = { ...parts, upstreams: new UpstreamConnections(), openExchanges: new OpenExchanges() };
+    this.#interception = new Interception(authority, parts.clock);
+    this.#codec = new InboundCodec(limits, {
+      exchange: (exchange, socket) => {
+        const caller = this.#callers.get(socket);
+        if (caller === undefined) return exchange.destroy();
+        void passRequest(exchange, caller, this.#parts);
+      },
+      connect: (request, socket, head) => void this.#connect(request, socket, head),
+      malformed: (detail, socket) => this.#malformed(detail, socket),
+    });
+  }
+
+  /** Serves a connection. `authorities` are the `Host` values that mean the gateway itself. */
+  accept(socket: Duplex, caller: Caller, authorities: readonly string[]): void {
+    socket.on("error", () => socket.destroy());
+    this.#callers.set(socket, caller);
+    this.#codec.accept(socket, { kind: "door", authorities });
+  }
+
+  /** Ends everything the agent has open now; returns how many exchanges that were. */
+  cut(agent: string): number {
+    this.#parts.upstreams.closeFor(agent);
+    return this.#parts.openExchanges.cutAll(agent);
+  }
+
+  close(): void {
+    this.#parts.upstreams.closeAll();
+  }
+
+  async #connect(request: ConnectRequest, socket: Duplex, head: Buffer): Promise<void> {
+    socket.on("error", () => socket.destroy());
+    const caller = this.#callers.get(socket);
+    if (caller === undefined) return void socket.destroy();
+    const opened = await this.#checkConnect(request, caller);
+    if ("code" in opened) return this.#refuseConnect(opened, request, caller, socket);
+    socket.write("HTTP/1.1 200 Connection Established\r\n\r\n");
+    if (head.length > 0) socket.unshift(head);
+    try {
+      const { socket: secure, serverName } = await this.#interception.terminate(socket, opened.host);
+      secure.on("error", () => secure.destroy());
+      this.#callers.set(secure, caller);
+      this.#codec.accept(secure, { kind: "tunnel", host: opened.host, port: opened.port, serverName });
+    } catch {
+      socket.destroy();
+    }
+  }
+
+  /** A tunnel is opened only to a registered server workload, and only for a known agent. */
+  async #checkConnect(request: ConnectRequest, caller: Caller): Promise<{ host: string; port: number } | Refusal> {
+    const { snapshot } = this.#parts.controlPlane;
+    const target = parseAuthority(request.target, Number.NaN);
+    if (target === undefined || Number.isNaN(target.port))
+      return refusal("target_not_canonical", "the target of CONNECT is not host:port");
+    const host = headerValues(request.headers, "host");
+    const named = parseAuthority(host[0] ?? request.target, target.port);
+    if (host.length > 1 || named === undefined || named.host !== target.host || named.port !== target.port)
+      return refusal("target_not_canonical", "the header host is not the target of CONNECT");
+    const identified = await identifyAgent(caller, snapshot, this.#parts.clock);
+    if (!identified.ok) return identified.reason;
+    if (!snapshot.byAuthority.has(`${target.host}:${target.port}`))
+      return refusal("server_workload_unknown", `${target.host}:${target.port} is not a registered server workload`);
+    return target;
+  }
+
+  async #refuseConnect(reason: Refusal, request: ConnectRequest, caller: Caller, socket: Duplex): Promise<void> {
+    const { clock, audit, controlPlane } = this.#parts;
+    const identified = await caller.identify(controlPlane.snapshot.epoch).catch(() => undefined);
+    const target = parseAuthority(request.target, 443);
+    const recorded = recordDecision(audit, {
+      id: newId(clock.now()),
+      time: clock.now(),
+      outcome: "deny",
+      code: reason.code,
+      detail: reason.detail,
+      reasons: reason.reasons ?? [],
+      policies: [],
+      run: caller.run,
+      isolated: caller.isolated,
+      mode: "connect",
+      method: "CONNECT",
+      policyDigest: controlPlane.snapshot.policyDigest,
+      ...(identified?.ok === true ? { caller: identified.value } : {}),
+      ...(target === undefined ? {} : { host: target.host }),
+    });
+    if (!recorded.ok) return endWithProblem(socket, recorded.reason.code, recorded.reason.detail);
+    await recorded.value.durable.then(
+      () => endWithProblem(socket, reason.code, reason.detail, recorded.value.id),
+      () => endWithProblem(socket, "audit_unavailable", "the decision cannot be made durable in the audit log"),
+    );
+  }
+
+  #malformed(detail: string, socket: Duplex): void {
+    const caller = this.#callers.get(socket);
+    if (caller === undefined || !socket.writable) return void socket.destroy();
+    const { clock, audit, controlPlane } = this.#parts;
+    const recorded = recordDecision(audit, {
+      id: newId(clock.now()),
+      time: clock.now(),
+      outcome: "deny",
+      code: "request_malformed",
+      detail,
+      reasons: [],
+      policies: [],
+      run: caller.run,
+      isolated: caller.isolated,
+      policyDigest: controlPlane.snapshot.policyDigest,
+    });
+    endWithProblem(socket, "request_malformed", detail, recorded.ok ? recorded.value.id : undefined);
+  }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Reads requests of agents with Node's strict HTTP/1.1 parser and hands them on as `Exchange`s. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { problem, type ProblemCode } from "@postern/contract";
+import type { AnswerBody, AnswerHead, Entrance, Exchange, HeaderList } from "./messages.ts";
+
+/** Limits on what an agent may send; sizes in bytes, times in milliseconds. */
+export interface InboundLimits {
+  readonly headerBytes: number;
+  readonly headersTimeout: number;
+  readonly requestTimeout: number;
+  readonly idleTimeout: number;
+}
+
+export interface ConnectRequest {
+  /** Authority-form target of the CONNECT. */
+  readonly target: string;
+  readonly headers: HeaderList;
+}
+
+interface Listeners {
+  exchange(exchange: Exchange, socket: Duplex): void;
+  connect(request: ConnectRequest, socket: Duplex, head: Buffer): void;
+  /** A request that the parser refused. */
+  malformed(detail: string, socket: Duplex): void;
+}
+
+/** Feed it connections with `accept`. */
+export class InboundCodec {
+  readonly #server: Server;
+  readonly #entrances = new WeakMap<Duplex, Entrance>();
+
+  constructor(limits: InboundLimits, listeners: Listeners) {
+    this.#server = createServer({
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: limits.headersTimeout,
+      requestTimeout: limits.requestTimeout,
+      keepAliveTimeout: limits.idleTimeout,
+      requireHostHeader: true,
+      insecureHTTPParser: false,
+      rejectNonStandardBodyWrites: true,
+      noDelay: true,
+    });
+    this.#server.maxHeadersCount = 200;
+    this.#server.on("request", (incoming, response) => {
+      const entrance = this.#entrances.get(incoming.socket);
+      if (entrance === undefined) return void incoming.destroy();
+      listeners.exchange(exchangeOf(incoming, response, entrance), incoming.socket);
+    });
+    this.#server.on("connect", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+      listeners.connect({ target: incoming.url ?? "", headers: pairs(incoming.rawHeaders) }, socket, head);
+    });
+    // Node would take an unknown expectation for 417 with an empty body; the stages refuse it in words.
+    this.#server.on("checkExpectation", (incoming, response) => {
+      this.#server.emit("request", incoming, response);
+    });
+    this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Duplex) => {
+      listeners.malformed(parserComplaint(error), socket);
+    });
+  }
+
+  /** Starts reading requests from a connection. */
+  accept(socket: Duplex, entrance: Entrance): void {
+    this.#entrances.set(socket, entrance);
+    this.#server.emit("connection", socket);
+  }
+}
+
+/** A finished answer for a connection that has no `ServerResponse`: parser errors and CONNECT refusals. */
+export function endWithProblem(socket: Duplex, code: ProblemCode, detail: string, auditId?: string): void {
+  if (!socket.writable) return void socket.destroy();
+  const body = problem(code, detail, auditId === undefined ? {} : { auditId });
+  const text = JSON.stringify(body);
+  const lines = [
+    `HTTP/1.1 ${body.status} ${body.title}`,
+    "content-type: application/problem+json",
+    `content-length: ${Buffer.byteLength(text)}`,
+    "connection: close",
+    "proxy-connection: close",
+  ];
+  if (auditId !== undefined) lines.push(`postern-audit-id: ${auditId}`);
+  socket.end(`${lines.join("\r\n")}\r\n\r\n${text}`);
+}
+
+export function pairs(rawHeaders: readonly string[]): HeaderList {
+  const list: [string, string][] = [];
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) list.push([rawHeaders[i]!, rawHeaders[i + 1]!]);
+  return list;
+}
+
+function exchangeOf(incoming: IncomingMessage, response: ServerResponse, entrance: Entrance): Exchange {
+  const gone = new AbortController();
+  response.once("close", () => {
+    if (!response.writableFinished) gone.abort();
+  });
+  return {
+    request: {
+      method: incoming.method ?? "",
+      target: incoming.url ?? "",
+      headers: pairs(incoming.rawHeaders),
+      body: incoming,
+    },
+    entrance,
+    gone: gone.signal,
+    startAnswer: (head) => answerBody(response, head, incoming),
+    destroy: () => void response.destroy(),
+  };
+}
+
+function answerBody(response: ServerResponse, head: AnswerHead, incoming: IncomingMessage): AnswerBody {
+  // An unread rest of the request would be taken for the next request: such a connection is not reused.
+  if (!incoming.complete) response.setHeader("connection", "close");
+  for (const [name, value] of head.headers) response.appendHeader(name, value);
+  response.writeHead(head.status);
+  response.flushHeaders();
+  return {
+    write: (chunk) => whenWritable(response, response.write(chunk)),
+    end: () =>
+      new Promise((resolve, reject) => {
+        response.once("close", () => reject(new Error("agent went away")));
+        response.end(resolve);
+        if (!incoming.complete) incoming.resume();
+      }),
+  };
+}
+
+function whenWritable(response: ServerResponse, isReady: boolean): Promise<void> {
+  if (response.destroyed) return Promise.reject(new Error("agent went away"));
+  if (isReady) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      response.off("drain", settle);
+      response.off("close", settle);
+      if (response.destroyed) reject(new Error("agent went away"));
+      else resolve();
+    };
+    response.on("drain", settle);
+    response.on("close", settle);
+  });
+}
+
+/** Says what the parser disliked without repeating what was sent. */
+function parserComplaint(error: NodeJS.ErrnoException): string {
+  const code = error.code ?? "";
+  if (code === "HPE_HEADER_OVERFLOW") return "the header is larger than the limit";
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return "the request did not arrive in time";
+  if (code.startsWith("HPE_")) return `not one unambiguous HTTP/1.1 request (${code})`;
+  return "the connection broke";
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The narrow interface between the gateway and whatever speaks HTTP/1.1 for it.
+ *
+ * Stages see these types only, never `node:http` or a client library, so that the codec can be replaced.
+ */
+
+/** Name and value in the order of the wire; names as they came. */
+export type HeaderList = readonly (readonly [name: string, value: string])[];
+
+/** A request as it was read, nothing decided yet. */
+export interface RawRequest {
+  readonly method: string;
+  /** The request target of the request line, byte for byte. */
+  readonly target: string;
+  readonly headers: HeaderList;
+  /** The body; must be read or destroyed. */
+  readonly body: AsyncIterable<Buffer>;
+}
+
+/** Where a request came in. */
+export type Entrance =
+  /** Straight on the run's door: base URL, or absolute-form proxy request. */
+  | { readonly kind: "door"; readonly authorities: readonly string[] }
+  /** Inside a CONNECT tunnel whose TLS was terminated here. */
+  | { readonly kind: "tunnel"; readonly host: string; readonly port: number; readonly serverName: string | undefined };
+
+/** One request and the way to answer it. */
+export interface Exchange {
+  readonly request: RawRequest;
+  readonly entrance: Entrance;
+  /** Aborted when the agent goes away or the exchange is destroyed before the answer is complete. */
+  readonly gone: AbortSignal;
+  /** Sends the head of the answer; once. */
+  startAnswer(head: AnswerHead): AnswerBody;
+  /** Closes the agent's connection at once, whatever was sent so far. */
+  destroy(): void;
+}
+
+export interface AnswerHead {
+  readonly status: number;
+  readonly headers: HeaderList;
+}
+
+export interface AnswerBody {
+  /** Sends a piece; resolves when more may be sent (back-pressure). */
+  write(chunk: Buffer): Promise<void>;
+  end(): Promise<void>;
+}
+
+/** The one form of a request that policy, audit and the wire see. */
+export interface CanonicalRequest {
+  readonly method: string;
+  /** `https` only goes on; `http` is recognized to be refused with a clear reason. */
+  readonly scheme: "https" | "http";
+  /** Lower-case ASCII host; absent where the base URL names a server workload instead. */
+  readonly host?: string;
+  readonly port?: number;
+  /** Name in the first path segment of a base URL. */
+  readonly workloadName?: string;
+  /** Absolute path, normalized: what is matched, decided and sent. */
+  readonly path: string;
+  /** Query with its question mark, or empty; as it came. */
+  readonly query: string;
+  readonly mode: "base-url" | "proxy" | "connect";
+}
+
+/** A request ready for the upstream, credential included: `inject` makes it, `forward` sends it. */
+export interface UpstreamRequest {
+  readonly method: string;
+  /** Origin-form. */
+  readonly target: string;
+  readonly headers: HeaderList;
+  readonly body: Buffer | AsyncIterable<Buffer> | undefined;
+}
+
+/** An answer of the upstream, headers first. */
+export interface UpstreamAnswer {
+  readonly status: number;
+  readonly headers: HeaderList;
+  readonly body: AsyncIterable<Buffer>;
+}
+
+export declare const connectionBrand: unique symbol;
+
+/** An open, verified TLS connection to one server workload. Only `connect-upstream` makes one. */
+export interface UpstreamConnection {
+  readonly [connectionBrand]: true;
+  readonly authority: string;
+  /** Sends one request; the connection is given back by itself when the answer has been read to its end. */
+  send(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer>;
+  /** Gives the connection back unused. */
+  release(): void;
+}

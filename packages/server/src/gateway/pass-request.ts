@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The life of a request: one visible list of stages, read from top to bottom.
+ *
+ * Each stage takes what the one before has made and refuses with a code of the problem table. The order is
+ * held by the types: `obtainCredential` needs an `Allow`, `inject` needs an `UpstreamConnection`.
+ */
+import { PatternMatcher } from "../guard/scrubber.ts";
+import { secretPatterns } from "../guard/secret-patterns.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { newId } from "../kernel/ids.ts";
+import { type Result, refuse } from "../kernel/result.ts";
+import type { Secret } from "../kernel/secret.ts";
+import type { CanonicalRequest, Exchange } from "./http/messages.ts";
+import type { OpenExchange, OpenExchanges } from "./open-exchanges.ts";
+import type { AuditSink, Caller, ControlPlane, CredentialSource, DecisionRecord, IdentifiedCaller } from "./ports.ts";
+import { answerRefusal, receiptHeaders } from "./refuse.ts";
+import { readRequest } from "./stages/1-read-request.ts";
+import { canonicalize } from "./stages/2-canonicalize.ts";
+import { identifyAgent } from "./stages/3-identify-agent.ts";
+import { findWorkload, type MatchedRequest, matchServerWorkload } from "./stages/4-match-server-workload.ts";
+import { accessRequestOf, decideAccess } from "./stages/5-decide.ts";
+import { recordDecision, type RecordedDecision } from "./stages/6-record-decision.ts";
+import { guardRequest } from "./stages/7-guard-request.ts";
+import { obtainCredential } from "./stages/8-obtain-credential.ts";
+import type { UpstreamConnections } from "./stages/9-connect-upstream.ts";
+import { inject } from "./stages/10-inject.ts";
+import { sendUpstream, streamAnswer } from "./stages/11-forward.ts";
+import { guardResponse } from "./stages/12-guard-response.ts";
+import { Outcome } from "./stages/13-record-outcome.ts";
+import { type Refusal, refusal } from "./stages/refusal.ts";
+import { UsageMeter } from "./usage-meter.ts";
+import type { Allow } from "../policy/access-request.ts";
+
+export interface GatewayParts {
+  readonly controlPlane: ControlPlane;
+  readonly credentials: CredentialSource;
+  readonly audit: AuditSink;
+  readonly clock: Clock;
+  readonly upstreams: UpstreamConnections;
+  readonly openExchanges: OpenExchanges;
+  /** Largest request body that is read to find the model, in bytes. */
+  readonly bodyLimit: number;
+  /** The decision is on disk before the request leaves, not only before the answer is given. */
+  readonly strictAudit: boolean;
+}
+
+/** What is known of a request so far; grows from stage to stage and ends in the audit record. */
+interface Progress {
+  canonical?: CanonicalRequest;
+  caller?: IdentifiedCaller;
+  matched?: MatchedRequest;
+}
+
+/** Takes one request through all stages. Never throws; always leaves a decision and an outcome. */
+export async function passRequest(exchange: Exchange, caller: Caller, parts: GatewayParts): Promise<void> {
+  const id = newId(parts.clock.now());
+  const outcome = new Outcome(id, parts.clock, parts.audit);
+  const progress: Progress = {};
+  const stop = new AbortController();
+  let isCut = false;
+  const open: OpenExchange = {
+    cut: () => {
+      isCut = true;
+      stop.abort();
+      exchange.destroy();
+    },
+  };
+  const onGone = (): void => stop.abort();
+  exchange.gone.addEventListener("abort", onGone, { once: true });
+  try {
+    const decided = await decide(exchange, caller, parts, progress, open);
+    const recorded = recordDecision(parts.audit, decisionRecord(id, caller, parts, progress, decided));
+    if (!recorded.ok) return void (await giveRefusal(exchange, recorded.reason, undefined, outcome));
+    if (!decided.ok) return void (await giveRefusal(exchange, decided.reason, recorded.value, outcome));
+    const refused = await serve(exchange, decided.value, recorded.value, parts, stop.signal, outcome);
+    if (refused !== undefined) await giveRefusal(exchange, refused, recorded.value, outcome);
+  } catch {
+    outcome.brokeOff(exchange.gone.aborted ? "client_aborted" : "upstream_failed");
+    exchange.destroy();
+  } finally {
+    exchange.gone.removeEventListener("abort", onGone);
+    if (progress.caller !== undefined) parts.openExchanges.remove(progress.caller.agent, open);
+    if (isCut) outcome.brokeOff("cut");
+    outcome.record(progress.caller?.agent, progress.matched?.workload.name);
+  }
+}
+
+interface Decided {
+  readonly allow: Allow;
+  readonly caller: IdentifiedCaller;
+  readonly matched: MatchedRequest;
+}
+
+/** Stages 1 to 5. */
+async function decide(
+  exchange: Exchange,
+  caller: Caller,
+  parts: GatewayParts,
+  progress: Progress,
+  open: OpenExchange,
+): Promise<Result<Decided, Refusal>> {
+  const read = readRequest(exchange.request);
+  if (!read.ok) return read;
+  const canonical = canonicalize(read.value, exchange.entrance);
+  if (!canonical.ok) return canonical;
+  progress.canonical = canonical.value;
+  const identified = await identifyAgent(caller, parts.controlPlane.snapshot, parts.clock);
+  if (!identified.ok) return identified;
+  progress.caller = identified.value;
+  // From here on a cut of this agent ends this exchange, whatever it is waiting for.
+  parts.openExchanges.add(identified.value.agent, open);
+  const workload = findWorkload(canonical.value, parts.controlPlane.snapshot);
+  if (!workload.ok) return workload;
+  progress.matched = {
+    canonical: canonical.value,
+    workload: workload.value,
+    host: canonical.value.host ?? workload.value.hosts[0]!,
+  };
+  const matched = await matchServerWorkload(canonical.value, read.value, workload.value, parts.bodyLimit);
+  if (!matched.ok) return matched;
+  progress.matched = matched.value;
+  return decideNow(identified.value, matched.value, caller, parts);
+}
+
+/** Reading the body may have taken long: what was true of agent and workload before it is asked again. */
+async function decideNow(
+  identified: IdentifiedCaller,
+  matched: MatchedRequest,
+  caller: Caller,
+  parts: GatewayParts,
+): Promise<Result<Decided, Refusal>> {
+  const { snapshot } = parts.controlPlane;
+  const still = await identifyAgent(caller, snapshot, parts.clock);
+  if (!still.ok) return still;
+  if (still.value.agent !== identified.agent || snapshot.serverWorkloads.get(matched.workload.name) !== matched.workload)
+    return refuse(refusal("access_denied", "the configuration changed while the request came in", ["changed_meanwhile"]));
+  const allow = decideAccess(accessRequestOf(identified, matched), snapshot);
+  return allow.ok ? { ok: true, value: { allow: allow.value, caller: identified, matched } } : allow;
+}
+
+/** Stages 7 to 12. Returns a refusal while nothing of the answer has been sent yet. */
+async function serve(
+  exchange: Exchange,
+  { allow, caller, matched }: Decided,
+  recorded: RecordedDecision,
+  parts: GatewayParts,
+  signal: AbortSignal,
+  outcome: Outcome,
+): Promise<Refusal | undefined> {
+  const guarded = guardRequest(exchange.request, matched);
+  if (!guarded.ok) return guarded.reason;
+  const credential = await obtainCredential(parts.credentials, allow);
+  if (!credential.ok) return credential.reason;
+  const connection = await parts.upstreams.connect(caller.agent, matched.workload, matched.host, signal);
+  if (!connection.ok) return connection.reason;
+  const request = inject(guarded.value, matched.workload, credential.value, connection.value);
+  const isDurable = parts.strictAudit ? await durably(recorded) : true;
+  if (!request.ok || !isDurable || signal.aborted) connection.value.release();
+  if (!request.ok) return request.reason;
+  if (!isDurable) return NOT_DURABLE;
+  if (signal.aborted) throw new Error("ended before the request was sent");
+  outcome.sent(request.value.body);
+  const answer = await sendUpstream(connection.value, request.value, signal);
+  if (!answer.ok) return answer.reason;
+  const clean = guardResponse(answer.value, matcherFor(credential.value.secret));
+  if (!clean.ok) return clean.reason;
+  if (!(await durably(recorded))) return NOT_DURABLE;
+  const meter = new UsageMeter(matched.workload.profile, clean.value.contentType);
+  outcome.answering(clean.value, meter);
+  await streamAnswer(exchange, clean.value, receiptHeaders(recorded.id, clean.value.status), outcome.onChunk);
+  outcome.completed();
+  return undefined;
+}
+
+const NOT_DURABLE = refusal("audit_unavailable", "the decision cannot be made durable in the audit log");
+
+const durably = (recorded: RecordedDecision): Promise<boolean> =>
+  recorded.durable.then(
+    () => true,
+    () => false,
+  );
+
+const matchers = new WeakMap<Secret, PatternMatcher>();
+
+function matcherFor(secret: Secret): PatternMatcher {
+  const known = matchers.get(secret);
+  if (known !== undefined) return known;
+  const matcher = new PatternMatcher(secretPatterns(secret.expose("scrub")));
+  matchers.set(secret, matcher);
+  return matcher;
+}
+
+async function giveRefusal(
+  exchange: Exchange,
+  reason: Refusal,
+  recorded: RecordedDecision | undefined,
+  outcome: Outcome,
+): Promise<void> {
+  const isKept = recorded === undefined || (await durably(recorded));
+  const given = isKept ? reason : NOT_DURABLE;
+  outcome.refused(given);
+  await answerRefusal(exchange, given, recorded?.id);
+}
+
+function decisionRecord(
+  id: string,
+  caller: Caller,
+  parts: GatewayParts,
+  { canonical, caller: identified, matched }: Progress,
+  decided: Result<Decided, Refusal>,
+): DecisionRecord {
+  const host = matched?.host ?? canonical?.host;
+  return {
+    id,
+    time: parts.clock.now(),
+    run: caller.run,
+    isolated: caller.isolated,
+    policyDigest: parts.controlPlane.snapshot.policyDigest,
+    ...(identified === undefined ? {} : { caller: identified }),
+    ...(canonical === undefined ? {} : { mode: canonical.mode, method: canonical.method }),
+    ...(host === undefined ? {} : { host }),
+    ...(canonical === undefined ? {} : { path: matched?.canonical.path ?? canonical.path }),
+    ...(matched === undefined ? {} : { serverWorkload: matched.workload.name }),
+    ...(matched?.operation === undefined ? {} : { operation: matched.operation }),
+    ...(matched?.model === undefined ? {} : { model: matched.model }),
+    ...(decided.ok
+      ? {
+          outcome: "allow",
+          reasons: [],
+          policies: decided.value.allow.policies,
+          credentialProvider: decided.value.allow.credentialProvider,
+        }
+      : {
+          outcome: "deny",
+          code: decided.reason.code,
+          detail: decided.reason.detail,
+          reasons: decided.reason.reasons ?? [],
+          policies: decided.reason.policies ?? [],
+        }),
+  };
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What the gateway needs from outside, as small ports: it can run without a database. */
+import type { Instant } from "../kernel/clock.ts";
+import type { Result } from "../kernel/result.ts";
+import type { Secret } from "../kernel/secret.ts";
+import type { AccessRequest, Allow, Decision } from "../policy/access-request.ts";
+import type { Injection } from "@postern/contract";
+import type { Profile, ProfileInjection, ProfileOperation } from "./profiles/profile.ts";
+
+/** A server workload as the gateway uses it: resource and profile joined. */
+export interface GatewayWorkload {
+  readonly name: string;
+  readonly profile: Profile;
+  readonly hosts: readonly string[];
+  readonly port: number;
+  /** Set where the resource overrides the profile. */
+  readonly injection?: Injection;
+  readonly injections: readonly ProfileInjection[];
+  readonly operations: readonly ProfileOperation[];
+  readonly connectTo?: { readonly address: string; readonly port: number };
+  readonly allowedNetworks: readonly string[];
+  readonly caCertificates?: string;
+}
+
+export interface GatewayAgent {
+  readonly name: string;
+  readonly isCut: boolean;
+  readonly expiresAt?: Instant;
+}
+
+/** Everything a decision needs, compiled and immutable; replaced as a whole when anything changes. */
+export interface Snapshot {
+  /** Grows with every change. */
+  readonly epoch: number;
+  readonly agents: ReadonlyMap<string, GatewayAgent>;
+  readonly serverWorkloads: ReadonlyMap<string, GatewayWorkload>;
+  /** By `host:port`. */
+  readonly byAuthority: ReadonlyMap<string, GatewayWorkload>;
+  readonly policyDigest: string;
+  decide(request: AccessRequest): Decision;
+}
+
+export interface ControlPlane {
+  readonly snapshot: Snapshot;
+}
+
+/** What attestation says of the process behind a connection. */
+export interface IdentifiedCaller {
+  readonly agent: string;
+  readonly run: string;
+  readonly isolated: boolean;
+  readonly selectors: readonly string[];
+  readonly process: { readonly pid: number; readonly path: string };
+}
+
+/** A connection's caller. Asked once per request; the answer may be cached while nothing changes. */
+export interface Caller {
+  readonly run: string;
+  readonly isolated: boolean;
+  identify(epoch: number): Promise<Result<IdentifiedCaller, string>>;
+}
+
+/** Usable means of access with the secret in it. */
+export interface Credential {
+  readonly provider: string;
+  readonly secret: Secret;
+  readonly version: number;
+}
+
+export interface CredentialSource {
+  obtain(allow: Allow): Promise<Result<Credential, string>>;
+}
+
+export interface DecisionRecord {
+  readonly id: string;
+  readonly time: Instant;
+  readonly outcome: "allow" | "deny";
+  readonly code?: string;
+  readonly reasons: readonly string[];
+  readonly policies: readonly string[];
+  readonly detail?: string;
+  readonly caller?: IdentifiedCaller;
+  readonly run: string;
+  readonly isolated: boolean;
+  readonly mode?: string;
+  readonly method?: string;
+  readonly host?: string;
+  readonly path?: string;
+  readonly serverWorkload?: string;
+  readonly operation?: string;
+  readonly model?: string;
+  readonly credentialProvider?: string;
+  readonly policyDigest: string;
+}
+
+export interface OutcomeRecord {
+  readonly id: string;
+  readonly time: Instant;
+  readonly decisionId: string;
+  readonly agent?: string;
+  readonly serverWorkload?: string;
+  readonly status?: number;
+  readonly code?: string;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly durationMs: number;
+  readonly usage?: Readonly<Record<string, number>>;
+  readonly scrubbed: number;
+  readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
+}
+
+/** The audit log as the gateway uses it. Throws, or rejects, when it cannot keep the record. */
+export interface AuditSink {
+  /** Written when it returns; durable when `durable` resolves. */
+  decision(record: DecisionRecord): { readonly durable: Promise<void> };
+  outcome(record: OutcomeRecord): void;
+}
+
+/** Signs leaf certificates for interception. The private key stays behind it. */
+export interface InterceptionAuthority {
+  readonly commonName: string;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Buffer;
+  readonly certificatePem: string;
+  sign(bytes: Buffer): Buffer;
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+/** How a refusal looks on the wire: a problem (RFC 9457), `Proxy-Status` (RFC 9209) and the audit id. */
+import { problem, PROBLEMS } from "@postern/contract";
+import type { Exchange, HeaderList } from "./http/messages.ts";
+import type { Refusal } from "./stages/refusal.ts";
+
+/** Answers with the refusal; the agent may be gone already. */
+export async function answerRefusal(exchange: Exchange, reason: Refusal, auditId: string | undefined): Promise<void> {
+  const definition = PROBLEMS[reason.code];
+  // Reasons before identification would tell a stranger what to try next.
+  const reasons = reason.code === "agent_unidentified" ? undefined : reason.reasons;
+  const body = problem(reason.code, reason.detail, {
+    ...(auditId === undefined ? {} : { auditId }),
+    ...(reasons === undefined ? {} : { reasons }),
+  });
+  const message = `Postern: ${reason.detail}. ${definition.nextStep}${auditId === undefined ? "" : ` [postern why ${auditId}]`}`;
+  const text = Buffer.from(
+    JSON.stringify({ ...body, error: { type: "postern_refusal", code: reason.code, message } }),
+  );
+  const headers: [string, string][] = [
+    ["content-type", "application/problem+json"],
+    ["content-length", String(text.length)],
+    ["cache-control", "no-store"],
+    ["proxy-status", `postern; error=${definition.proxyError}; details="${reason.code}"`],
+    // The OpenAI and Anthropic SDKs obey it: what will not change is not tried again.
+    ["x-should-retry", String(definition.retryable)],
+  ];
+  if (auditId !== undefined) headers.push(["postern-audit-id", auditId]);
+  try {
+    const answer = exchange.startAnswer({ status: definition.status, headers });
+    await answer.write(text);
+    await answer.end();
+  } catch {
+    exchange.destroy();
+  }
+}
+
+/** What an answer of the upstream carries besides its own headers. */
+export function receiptHeaders(auditId: string, status: number): HeaderList {
+  return [
+    ["proxy-status", `postern; received-status=${status}`],
+    ["postern-audit-id", auditId],
+  ];
+}

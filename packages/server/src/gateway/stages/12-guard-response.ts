@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Stage 12: nothing of the credential comes back. Works on each piece as it passes, never on the whole. */
+import { pipeline, type Readable } from "node:stream";
+import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from "node:zlib";
+import { type PatternMatcher, Scrubber, scrubText } from "../../guard/scrubber.ts";
+import { type Result, ok, refuse } from "../../kernel/result.ts";
+import type { HeaderList, UpstreamAnswer } from "../http/messages.ts";
+import { headerValues } from "./1-read-request.ts";
+import { type Refusal, refusal } from "./refusal.ts";
+
+/** Belong to the hop, or would hand the agent upstream state and other ways in. */
+const DROPPED = new Set([
+  ...["connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade"],
+  ...["proxy-authenticate", "proxy-authorization", "set-cookie", "set-cookie2", "alt-svc", "proxy-status"],
+]);
+
+export interface GuardedAnswer {
+  readonly status: number;
+  readonly headers: HeaderList;
+  readonly contentType: string;
+  readonly body: AsyncIterable<Buffer>;
+  /** Patterns replaced so far. */
+  scrubbed(): number;
+}
+
+export function guardResponse(answer: UpstreamAnswer, matcher: PatternMatcher): Result<GuardedAnswer, Refusal> {
+  const encodings = headerValues(answer.headers, "content-encoding")
+    .flatMap((value) => value.toLowerCase().split(/\s*,\s*/))
+    .filter((value) => value !== "" && value !== "identity");
+  if (encodings.length > 1 || (encodings[0] !== undefined && !(encodings[0] in DECODERS)))
+    return refuse(refusal("upstream_failed", "the upstream answered in an encoding that cannot be searched for secrets"));
+  const scrubber = new Scrubber(matcher);
+  let inHeaders = 0;
+  const headers: [string, string][] = [];
+  for (const [name, value] of answer.headers) {
+    const key = name.toLowerCase();
+    if (DROPPED.has(key)) continue;
+    if (encodings.length > 0 && (key === "content-encoding" || key === "content-length")) continue;
+    const clean = scrubText(matcher, value);
+    inHeaders += clean.found + scrubText(matcher, name).found;
+    if (scrubText(matcher, name).found === 0) headers.push([name, clean.text]);
+  }
+  const plain = encodings[0] === undefined ? answer.body : decoded(answer.body as Readable, encodings[0]);
+  return ok({
+    status: answer.status,
+    headers,
+    contentType: (headerValues(answer.headers, "content-type")[0] ?? "").toLowerCase(),
+    body: scrubbedBody(plain, scrubber),
+    scrubbed: () => inHeaders + scrubber.found,
+  });
+}
+
+const DECODERS = {
+  gzip: createGunzip,
+  "x-gzip": createGunzip,
+  deflate: createInflate,
+  br: createBrotliDecompress,
+  zstd: createZstdDecompress,
+} as const;
+
+function decoded(body: Readable, encoding: string): AsyncIterable<Buffer> {
+  const decoder = DECODERS[encoding as keyof typeof DECODERS]();
+  // The reader of the decoder sees the error; here it only must not go unheard.
+  pipeline(body, decoder, () => {});
+  return decoder;
+}
+
+async function* scrubbedBody(body: AsyncIterable<Buffer>, scrubber: Scrubber): AsyncIterable<Buffer> {
+  for await (const chunk of body) {
+    const clean = scrubber.push(chunk);
+    if (clean.length > 0) yield clean;
+  }
+  const rest = scrubber.end();
+  if (rest.length > 0) yield rest;
+}

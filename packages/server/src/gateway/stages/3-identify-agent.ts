@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Stage 3: which agent is this? The kernel says which process it is, the snapshot which agent that makes it. */
+import type { Clock } from "../../kernel/clock.ts";
+import { type Result, ok, refuse } from "../../kernel/result.ts";
+import type { Caller, IdentifiedCaller, Snapshot } from "../ports.ts";
+import { type Refusal, refusal } from "./refusal.ts";
+
+export async function identifyAgent(
+  caller: Caller,
+  snapshot: Snapshot,
+  clock: Clock,
+): Promise<Result<IdentifiedCaller, Refusal>> {
+  const identified = await caller.identify(snapshot.epoch);
+  // Before identity is known the answer is one and the same; the reason goes to the audit log only.
+  if (!identified.ok)
+    return refuse(
+      refusal("agent_unidentified", "the caller is not an agent that this gateway knows", [identified.reason]),
+    );
+  const agent = snapshot.agents.get(identified.value.agent);
+  if (agent === undefined) return refuse(refusal("agent_unidentified", "the agent is no longer registered"));
+  if (agent.isCut) return refuse(refusal("agent_quarantined", `agent ${agent.name} is cut off`));
+  if (agent.expiresAt !== undefined && clock.now() >= agent.expiresAt)
+    return refuse(refusal("agent_quarantined", `agent ${agent.name} has expired`, ["agent_expired"]));
+  return ok(identified.value);
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Stage 4: which registered API is this for, and which operation and model of it? */
+import { type Result, ok, refuse } from "../../kernel/result.ts";
+import type { CanonicalRequest, RawRequest } from "../http/messages.ts";
+import type { GatewayWorkload, Snapshot } from "../ports.ts";
+import type { ProfileOperation } from "../profiles/profile.ts";
+import { collectBody, type FieldRefusal, topLevelString } from "../request-body.ts";
+import { headerValues } from "./1-read-request.ts";
+import { type Refusal, refusal } from "./refusal.ts";
+
+export interface MatchedRequest {
+  readonly canonical: CanonicalRequest;
+  readonly workload: GatewayWorkload;
+  readonly host: string;
+  readonly operation?: string;
+  readonly model?: string;
+  /** The body as far as it was read to find the model. */
+  readonly body?: Buffer;
+}
+
+/** The workload that a canonical request names, by base URL or by host. */
+export function findWorkload(canonical: CanonicalRequest, snapshot: Snapshot): Result<GatewayWorkload, Refusal> {
+  if (canonical.workloadName !== undefined) {
+    const byName = snapshot.serverWorkloads.get(canonical.workloadName);
+    return byName === undefined
+      ? refuse(refusal("server_workload_unknown", `there is no server workload ${canonical.workloadName}`))
+      : ok(byName);
+  }
+  const { host, port, scheme } = canonical;
+  const known = snapshot.byAuthority.get(`${host}:${port}`);
+  if (known !== undefined && scheme === "https") return ok(known);
+  const overTls = scheme === "http" && [...snapshot.byAuthority.keys()].some((key) => key.startsWith(`${host}:`));
+  return overTls
+    ? refuse(refusal("target_not_canonical", `${host} is called over https only: a credential never travels in clear`))
+    : refuse(refusal("server_workload_unknown", `${host}:${port} is not a registered server workload`));
+}
+
+export async function matchServerWorkload(
+  canonical: CanonicalRequest,
+  request: RawRequest,
+  workload: GatewayWorkload,
+  bodyLimit: number,
+): Promise<Result<MatchedRequest, Refusal>> {
+  const aliased = withAlias(canonical, workload);
+  const host = canonical.host ?? workload.hosts[0]!;
+  const found = findOperation(aliased, workload.operations);
+  const matched = { canonical: aliased, workload, host };
+  if (found === undefined) return ok(matched);
+  const { operation, pathModel } = found;
+  if (operation.model === undefined || "path" in operation.model)
+    return ok({ ...matched, operation: operation.name, ...(pathModel === undefined ? {} : { model: pathModel }) });
+  return modelFromBody(request, operation.model.body, bodyLimit, { ...matched, operation: operation.name });
+}
+
+function withAlias(canonical: CanonicalRequest, workload: GatewayWorkload): CanonicalRequest {
+  if (canonical.mode !== "base-url") return canonical;
+  const alias = workload.profile.aliases.find(({ from }) => from === canonical.path);
+  return alias === undefined ? canonical : { ...canonical, path: alias.to };
+}
+
+function findOperation(
+  canonical: CanonicalRequest,
+  operations: readonly ProfileOperation[],
+): { operation: ProfileOperation; pathModel: string | undefined } | undefined {
+  for (const operation of operations) {
+    if (operation.method !== canonical.method) continue;
+    const match = templateOf(operation.path).exec(canonical.path);
+    if (match === null) continue;
+    const name = operation.model !== undefined && "path" in operation.model ? operation.model.path : undefined;
+    const spelled = name === undefined ? undefined : match.groups?.[name];
+    // The canonical path has been checked: what is encoded in it decodes to text or is refused here.
+    return { operation, pathModel: spelled === undefined ? undefined : decoded(spelled) };
+  }
+  return undefined;
+}
+
+function decoded(spelled: string): string {
+  try {
+    return decodeURIComponent(spelled);
+  } catch {
+    return spelled;
+  }
+}
+
+const templates = new Map<string, RegExp>();
+
+/** `/v1/models/{model}:run` → an anchored expression in which `{model}` is one segment part. */
+function templateOf(path: string): RegExp {
+  const known = templates.get(path);
+  if (known !== undefined) return known;
+  const source = path
+    .split(/(\{[a-zA-Z]+\})/)
+    .map((part) =>
+      /^\{.*\}$/.test(part) ? `(?<${part.slice(1, -1)}>[^/:]+)` : part.replaceAll(/[.*+?^$()|[\]\\{}]/g, "\\$&"),
+    )
+    .join("");
+  const compiled = new RegExp(`^${source}$`);
+  templates.set(path, compiled);
+  return compiled;
+}
+
+const FIELD_DETAIL: Record<FieldRefusal, string> = {
+  not_json: "the body is not JSON, so the model in it cannot be decided",
+  not_an_object: "the body is not a JSON object, so the model in it cannot be decided",
+  not_a_string: "the model in the body is not a string",
+  duplicate_field: "the body names the model twice or in another spelling",
+};
+
+async function modelFromBody(
+  request: RawRequest,
+  field: string,
+  limit: number,
+  matched: Omit<MatchedRequest, "body" | "model">,
+): Promise<Result<MatchedRequest, Refusal>> {
+  const encoding = headerValues(request.headers, "content-encoding")[0] ?? "identity";
+  if (encoding.toLowerCase() !== "identity")
+    return refuse(refusal("request_malformed", "the body is compressed, so the model in it cannot be decided"));
+  const body = await collectBody(request.body, limit);
+  if (!body.ok) return refuse(refusal("request_too_large", `the body is larger than ${limit} bytes`));
+  const model = topLevelString(body.value, field);
+  if (!model.ok) return refuse(refusal("request_malformed", FIELD_DETAIL[model.reason], [model.reason]));
+  return ok({ ...matched, body: body.value, ...(model.value === undefined ? {} : { model: model.value }) });
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ProblemCode } from "@postern/contract";
+
+/** Why a stage stops a request. `detail` goes to the agent: it holds no secret and nothing of other agents. */
+export interface Refusal {
+  readonly code: ProblemCode;
+  readonly detail: string;
+  readonly reasons?: readonly string[];
+  readonly policies?: readonly string[];
+}
+
+export const refusal = (code: ProblemCode, detail: string, reasons?: readonly string[]): Refusal => ({
+  code,
+  detail,
+  ...(reasons === undefined ? {} : { reasons }),
+});

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Writes X.509 certificates (RFC 5280) for ECDSA P-256 keys. Pure: time, serial and signing are passed in.
+ *
+ * Both kinds carry what strict verifiers (`openssl verify -x509_strict`, Python 3.13) demand: key usage,
+ * basic constraints, subject and authority key identifiers.
+ */
+import { createHash } from "node:crypto";
+import * as der from "./der.ts";
+
+/** Signs the bytes with ECDSA P-256 and SHA-256; the signature is DER encoded. */
+export type SignDer = (bytes: Buffer) => Buffer;
+
+interface Validity {
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+export interface AuthoritySpec extends Validity {
+  readonly commonName: string;
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Buffer;
+  readonly serial: Buffer;
+}
+
+export interface ServerSpec extends Validity {
+  /** DNS name for the subject alternative name. */
+  readonly host: string;
+  readonly publicKey: Buffer;
+  readonly serial: Buffer;
+  readonly issuer: { readonly commonName: string; readonly publicKey: Buffer };
+}
+
+const ECDSA_WITH_SHA256 = der.sequence(der.objectIdentifier("1.2.840.10045.4.3.2"));
+
+const name = (commonName: string): Buffer =>
+  der.sequence(der.set(der.sequence(der.objectIdentifier("2.5.4.3"), der.utf8String(commonName))));
+
+const extension = (oid: string, critical: boolean, value: Buffer): Buffer =>
+  der.sequence(der.objectIdentifier(oid), ...(critical ? [der.boolean(true)] : []), der.octetString(value));
+
+/** Key identifier: SHA-1 of the public key bits (RFC 5280 §4.2.1.2 method 1); a name, not a guard. */
+function keyIdentifier(publicKey: Buffer): Buffer {
+  // The bit string is the tail of a P-256 SubjectPublicKeyInfo: 65 bytes, uncompressed point.
+  return createHash("sha1").update(publicKey.subarray(-65)).digest();
+}
+
+const basicConstraints = (isAuthority: boolean): Buffer =>
+  extension("2.5.29.19", true, isAuthority ? der.sequence(der.boolean(true)) : der.sequence());
+const authorityUsage = extension("2.5.29.15", true, der.bitString(Buffer.from([0x06]), 1)); // keyCertSign, cRLSign
+const serverUsage = extension("2.5.29.15", true, der.bitString(Buffer.from([0x80]), 7)); // digitalSignature
+const serverAuth = extension("2.5.29.37", false, der.sequence(der.objectIdentifier("1.3.6.1.5.5.7.3.1")));
+const subjectKey = (publicKey: Buffer): Buffer =>
+  extension("2.5.29.14", false, der.octetString(keyIdentifier(publicKey)));
+const authorityKey = (publicKey: Buffer): Buffer =>
+  extension("2.5.29.35", false, der.sequence(der.implicit(0, keyIdentifier(publicKey))));
+const dnsName = (host: string): Buffer =>
+  extension("2.5.29.17", false, der.sequence(der.implicit(2, Buffer.from(host, "ascii"))));
+
+/** A self-signed CA certificate, DER. */
+export function writeAuthorityCertificate(spec: AuthoritySpec, sign: SignDer): Buffer {
+  const extensions = [
+    basicConstraints(true),
+    authorityUsage,
+    subjectKey(spec.publicKey),
+    authorityKey(spec.publicKey),
+  ];
+  return certificate(spec, name(spec.commonName), name(spec.commonName), extensions, sign);
+}
+
+/** A TLS server certificate for one DNS name, DER. The subject is the host, cut to the 64 that CN allows. */
+export function writeServerCertificate(spec: ServerSpec, sign: SignDer): Buffer {
+  const extensions = [
+    basicConstraints(false),
+    serverUsage,
+    serverAuth,
+    dnsName(spec.host),
+    subjectKey(spec.publicKey),
+    authorityKey(spec.issuer.publicKey),
+  ];
+  return certificate(spec, name(spec.issuer.commonName), name(spec.host.slice(0, 64)), extensions, sign);
+}
+
+function certificate(
+  spec: Validity & { readonly publicKey: Buffer; readonly serial: Buffer },
+  issuer: Buffer,
+  subject: Buffer,
+  extensions: readonly Buffer[],
+  sign: SignDer,
+): Buffer {
+  const toBeSigned = der.sequence(
+    der.explicit(0, der.integer(Buffer.from([2]))),
+    der.integer(spec.serial),
+    ECDSA_WITH_SHA256,
+    issuer,
+    der.sequence(der.time(spec.notBefore), der.time(spec.notAfter)),
+    subject,
+    spec.publicKey,
+    der.explicit(3, der.sequence(...extensions)),
+  );
+  return der.sequence(toBeSigned, ECDSA_WITH_SHA256, der.bitString(sign(toBeSigned)));
+}
+
+/** DER to PEM (RFC 7468). */
+export function certificatePem(certificateDer: Buffer): string {
+  const lines = certificateDer.toString("base64").match(/.{1,64}/g) ?? [];
+  return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+}
