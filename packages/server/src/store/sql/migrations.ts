@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/** How the tables come about: plain statements, the same for every engine. Only ever append to the list. */
+
+/** The words in which SQL engines differ. */
+export interface SqlWords {
+  readonly bytes: "blob" | "bytea";
+  /** A signed 64-bit integer. */
+  readonly bigint: "integer" | "bigint";
+  /** What stands after a table definition. */
+  readonly tableOptions: "strict" | "";
+}
+
+export interface Migration {
+  readonly name: string;
+  statements(words: SqlWords): readonly string[];
+}
+
+const firstTables: Migration = {
+  name: "first tables",
+  statements: ({ bytes, bigint, tableOptions }) => [
+    `create table epochs (
+       name text primary key not null,
+       value ${bigint} not null
+     ) ${tableOptions}`,
+    `insert into epochs (name, value) values ('resources', 0)`,
+    `create table resources (
+       kind text not null,
+       name text not null,
+       body text not null,
+       version ${bigint} not null,
+       created_at ${bigint} not null,
+       updated_at ${bigint} not null,
+       primary key (kind, name)
+     ) ${tableOptions}`,
+    `create table secret_names (
+       name text primary key not null,
+       last_version ${bigint} not null
+     ) ${tableOptions}`,
+    `create table secret_versions (
+       name text not null references secret_names (name),
+       version ${bigint} not null,
+       sealed ${bytes} not null,
+       key_id text not null,
+       created_at ${bigint} not null,
+       primary key (name, version)
+     ) ${tableOptions}`,
+    `create table agent_states (
+       agent text primary key not null,
+       state text not null check (state in ('active', 'cut')),
+       reason text not null,
+       changed_by text not null,
+       changed_at ${bigint} not null
+     ) ${tableOptions}`,
+    `create table sealed_keys (
+       name text primary key not null,
+       algorithm text not null,
+       public_key ${bytes} not null,
+       sealed ${bytes} not null,
+       key_id text not null,
+       created_at ${bigint} not null
+     ) ${tableOptions}`,
+  ],
+};
+
+/** Version n of the schema is the n-th entry, counted from 1. */
+export const MIGRATIONS: readonly Migration[] = [firstTables];

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The tables as Kysely sees them; `migrations.ts` makes them. */
+import type { Kysely } from "kysely";
+
+export interface Tables {
+  schema_migrations: { version: number; name: string; applied_at: number };
+  epochs: { name: string; value: number };
+  resources: {
+    kind: string;
+    name: string;
+    body: string;
+    version: number;
+    created_at: number;
+    updated_at: number;
+  };
+  secret_names: { name: string; last_version: number };
+  secret_versions: {
+    name: string;
+    version: number;
+    sealed: Uint8Array;
+    key_id: string;
+    created_at: number;
+  };
+  agent_states: {
+    agent: string;
+    state: string;
+    reason: string;
+    changed_by: string;
+    changed_at: number;
+  };
+  sealed_keys: {
+    name: string;
+    algorithm: string;
+    public_key: Uint8Array;
+    sealed: Uint8Array;
+    key_id: string;
+    created_at: number;
+  };
+}
+
+export type Database = Kysely<Tables>;
+
+/** Bytes as `Buffer`, whatever the driver gives; no copy. */
+export const toBuffer = (bytes: Uint8Array): Buffer =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Order by code units, which no collation of an engine can change. */
+export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Opens the embedded store: one SQLite file, durable at every commit, locked to one process. */
+import { dirname, resolve } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { Kysely } from "kysely";
+import type { Clock } from "../../kernel/clock.ts";
+import { migrate } from "../sql/migrate.ts";
+import { sqlStore } from "../sql/sql-store.ts";
+import type { Tables } from "../sql/tables.ts";
+import type { Store } from "../store.ts";
+import { prepareDataFolder, preparePrivateFile } from "./data-folder.ts";
+import { openDatabase } from "./open-database.ts";
+import { nodeSqliteDialect } from "./dialect.ts";
+import { lockDataFolder } from "./folder-lock.ts";
+import { storageFault } from "./storage-fault.ts";
+
+const WORDS = { bytes: "blob", bigint: "integer", tableOptions: "strict" } as const;
+
+/** The folder of `file` is the data folder. Throws a Fault that names the next step where it cannot be used. */
+export async function openStore(options: { readonly file: string; readonly clock: Clock }): Promise<Store> {
+  const file = resolve(options.file);
+  const folder = dirname(file);
+  prepareDataFolder(folder);
+  const lock = lockDataFolder(folder);
+  let database: DatabaseSync | undefined;
+  try {
+    preparePrivateFile(file);
+    database = openDatabase(file);
+    const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(database, file) });
+    await migrate(db, WORDS, options.clock);
+    const opened = database;
+    return sqlStore(db, options.clock, {
+      // The log still holds the pages as they were before the deletion.
+      scrubFiles: () => checkpoint(opened, file),
+      async close() {
+        await db.destroy();
+        lock.release();
+      },
+    });
+  } catch (error) {
+    if (database?.isOpen) database.close();
+    lock.release();
+    throw storageFault(error, file);
+  }
+}
+
+function checkpoint(database: DatabaseSync, file: string): void {
+  try {
+    database.exec("pragma wal_checkpoint(truncate)");
+  } catch (error) {
+    throw storageFault(error, file);
+  }
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The whole contract of a store: every adapter's test calls this. */
+import { agentStateStoreContract } from "./agent-state-store.contract.ts";
+import { keyStoreContract } from "./key-store.contract.ts";
+import { resourceStoreContract } from "./resource-store.contract.ts";
+import { secretStoreContract } from "./secret-store.contract.ts";
+import type { EmptyPlace } from "./store-under-test.contract.ts";
+
+export function storeContract(makePlace: () => Promise<EmptyPlace>): void {
+  resourceStoreContract(makePlace);
+  secretStoreContract(makePlace);
+  agentStateStoreContract(makePlace);
+  keyStoreContract(makePlace);
+}
