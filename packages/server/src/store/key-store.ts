@@ -2,7 +2,7 @@
 /** Where sealed private keys lie, each with its public part. */
 import type { Instant } from "../kernel/clock.ts";
 
-export interface NewSealedKey {
+interface NewSealedKey {
   readonly name: string;
   readonly algorithm: string;
   /** SubjectPublicKeyInfo, DER (RFC 5280 §4.1). */

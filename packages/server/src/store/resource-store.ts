@@ -22,7 +22,7 @@ export interface ResourceChanges {
   readonly delete: readonly ResourceName[];
 }
 
-export interface ResourceSnapshot {
+interface ResourceSnapshot {
   readonly epoch: number;
   readonly resources: readonly StoredResource[];
 }
