@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Is one server workload safe to send a credential to, and does its injection fit on the wire? */
+import { X509Certificate } from "node:crypto";
+import type { Injection, ResourceOf } from "@postern/contract";
+import { nearestName } from "../kernel/nearest-name.ts";
+import { addressProblem, networkProblem } from "./networks.ts";
+import type { Finding, ResourcePath } from "./places.ts";
+import { offeredOperations, type ProfileFacts } from "./profile-facts.ts";
+
+type ServerWorkload = ResourceOf<"ServerWorkload">;
+type Spec = ServerWorkload["spec"];
+type Problem = readonly [path: ResourcePath, message: string];
+
+/** Every problem of `resource`, each with its path. */
+export function checkServerWorkload(
+  resource: ServerWorkload,
+  profiles: ReadonlyMap<string, ProfileFacts>,
+): Finding[] {
+  const { spec } = resource;
+  const profile = profiles.get(spec.profile);
+  const problems = [
+    ...(profile === undefined ? unknownProfile(spec, profiles) : profileProblems(resource, profile)),
+    ...injectionProblems(spec.injection),
+    ...networkProblems(spec),
+    ...certificateProblems(spec),
+  ];
+  return problems.map(([path, message]) => ({ resource, path: ["spec", ...path], message }));
+}
+
+function unknownProfile({ profile }: Spec, profiles: ReadonlyMap<string, ProfileFacts>): Problem[] {
+  const nearest = nearestName(profile, profiles.keys());
+  const hint =
+    nearest === undefined ? `there are ${[...profiles.keys()].join(", ")}` : `did you mean \`${nearest}\`?`;
+  return [[["profile"], `no profile \`${profile}\`; ${hint}`]];
+}
+
+function profileProblems(resource: ServerWorkload, profile: ProfileFacts): Problem[] {
+  const { spec } = resource;
+  const problems: Problem[] = [];
+  if (spec.hosts === undefined && profile.hosts.length === 0)
+    problems.push([["profile"], `profile \`${profile.name}\` names no host; add \`hosts\``]);
+  const injection = spec.injection ?? profile.injection;
+  if (injection === undefined)
+    problems.push([
+      ["profile"],
+      `profile \`${profile.name}\` places no credential; add \`injection\`, such as { kind: bearer }`,
+    ]);
+  if (injection?.kind === "path")
+    for (const { name, path } of offeredOperations(resource, profile).values())
+      if (path.includes(injection.placeholder))
+        problems.push([
+          ["injection", "placeholder"],
+          `is part of the path of operation \`${name}\`, where it would be replaced; use an unmistakable word such as POSTERN_SECRET`,
+        ]);
+  return [...problems, ...operationProblems(spec, profile)];
+}
+
+function operationProblems({ operations = [] }: Spec, profile: ProfileFacts): Problem[] {
+  const names = new Set(profile.operations.map(({ name }) => name));
+  const targets = new Set<string>();
+  return operations.flatMap(({ name, method, path }, index): Problem[] => {
+    const problems: Problem[] = [];
+    if (names.has(name))
+      problems.push([
+        ["operations", index, "name"],
+        `operation \`${name}\` is there already; give it another name`,
+      ]);
+    if (targets.has(`${method} ${path}`))
+      problems.push([["operations", index, "path"], `${method} ${path} is there already; keep one of them`]);
+    const fault = templateProblem(path);
+    if (fault !== undefined) problems.push([["operations", index, "path"], fault]);
+    names.add(name);
+    targets.add(`${method} ${path}`);
+    return problems;
+  });
+}
+
+/** Requests are matched in canonical form; a template that is not canonical would never match. */
+function templateProblem(path: string): string | undefined {
+  const literal = path.replace(/\{[A-Za-z][A-Za-z0-9_]*\}/g, "x");
+  if (/[{}]/.test(literal)) return "has a brace that is no parameter; write {name}";
+  if (/%(?![0-9A-F]{2})/.test(literal)) return "has a % that is no upper-case percent-encoding";
+  const segments = literal.split("/").slice(1);
+  if (segments.some((segment) => segment === "." || segment === ".."))
+    return "has a dot segment; write the path it leads to";
+  if (segments.slice(0, -1).includes("")) return "has an empty segment; write a single /";
+  return undefined;
+}
+
+/** RFC 9110 §7.6.1 and §7.8, RFC 9112 §6: they steer the connection, the framing or the target, not the API. */
+const STEERING_HEADERS = new Set(
+  "connection content-length expect host http2-settings keep-alive te trailer transfer-encoding upgrade".split(
+    " ",
+  ),
+);
+
+function injectionProblems(injection: Injection | undefined): Problem[] {
+  switch (injection?.kind) {
+    case "header":
+      return STEERING_HEADERS.has(injection.name) || injection.name.startsWith("proxy-")
+        ? [
+            [
+              ["injection", "name"],
+              `header \`${injection.name}\` steers the connection; use the API's own header, such as x-api-key`,
+            ],
+          ]
+        : [];
+    case "basic":
+      // RFC 7617 §2: the first colon ends the user-id.
+      return /[:\p{Cc}]/u.test(injection.username)
+        ? [[["injection", "username"], "must hold no colon and no control character"]]
+        : [];
+    case "query":
+      return /[A-Za-z0-9]/.test(injection.name)
+        ? []
+        : [[["injection", "name"], "must hold a letter or a digit"]];
+    case "path":
+      return /[A-Za-z0-9]/.test(injection.placeholder)
+        ? []
+        : [
+            [
+              ["injection", "placeholder"],
+              "must hold a letter or a digit; use a word such as POSTERN_SECRET",
+            ],
+          ];
+    case "bearer":
+    case undefined:
+      return [];
+  }
+}
+
+function networkProblems({ allowedNetworks = [], connectTo }: Spec): Problem[] {
+  const problems = allowedNetworks.flatMap((cidr, index): Problem[] => {
+    const message = networkProblem(cidr);
+    return message === undefined ? [] : [[["allowedNetworks", index], message]];
+  });
+  const message = connectTo === undefined ? undefined : addressProblem(connectTo.address, allowedNetworks);
+  return message === undefined ? problems : [...problems, [["connectTo", "address"], message]];
+}
+
+const PEM_BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[^-]*-----END \1-----/g;
+
+/** Messages never quote the text: a private key may have been pasted by mistake. */
+function certificateProblems({ caCertificates }: Spec): Problem[] {
+  if (caCertificates === undefined) return [];
+  const path = ["caCertificates"];
+  const blocks = [...caCertificates.matchAll(PEM_BLOCK)];
+  if (caCertificates.includes("PRIVATE KEY-----"))
+    return [[path, "holds a private key; remove it, give certificates only, and replace that key"]];
+  if (blocks.length === 0) return [[path, "holds no PEM certificate (-----BEGIN CERTIFICATE-----)"]];
+  if (blocks.length !== caCertificates.split("-----BEGIN ").length - 1)
+    return [[path, "holds a PEM block that is not closed"]];
+  return blocks.flatMap(([block, label], index): Problem[] =>
+    label === "CERTIFICATE" && isCertificate(block)
+      ? []
+      : [[path, `PEM block ${index + 1} is no certificate that can be read`]],
+  );
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
+  }
+}
