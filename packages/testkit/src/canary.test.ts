@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { findSecrets, findSecretsInFolder, newMarkedSecret } from "./canary.ts";
+
+const secret = newMarkedSecret("sk-proj-");
+const secrets = { key: secret };
+const bytes = Buffer.from(secret);
+
+it.each([
+  ["raw", secret],
+  ["base64", bytes.toString("base64")],
+  ["base64 after one byte", Buffer.from(`x${secret}`).toString("base64")],
+  ["base64 inside a Basic credential", Buffer.from(`u:${secret}:after`).toString("base64")],
+  ["base64url", Buffer.from(`Bearer ${secret}`).toString("base64url")],
+  ["hex", bytes.toString("hex")],
+  ["HEX", bytes.toString("hex").toUpperCase()],
+  ["percent-encoded", bytes.toString("hex").replaceAll(/../g, "%$&").toUpperCase()],
+  ["utf-16", Buffer.from(secret, "utf16le")],
+  ["reversed", Buffer.from(bytes).reverse().toString("latin1")],
+])("finds a secret that is written %s", (_, content) => {
+  const hidden = Buffer.concat([Buffer.from("before "), Buffer.from(content), Buffer.from(" after")]);
+  expect(findSecrets("here", hidden, secrets)).not.toEqual([]);
+});
+
+it("finds nothing in another secret of the same shape", () => {
+  expect(findSecrets("here", newMarkedSecret("sk-proj-"), secrets)).toEqual([]);
+});
+
+it("reads every file below a folder", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "canary-"));
+  try {
+    await mkdir(join(folder, "deep", "er"), { recursive: true });
+    await writeFile(join(folder, "a"), "nothing");
+    await writeFile(join(folder, "deep", "er", "b"), bytes.toString("base64"));
+    const { findings, filesRead } = await findSecretsInFolder(folder, secrets);
+    expect(filesRead).toBe(2);
+    expect(new Set(findings.map(({ place }) => place))).toEqual(new Set([join(folder, "deep", "er", "b")]));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Is a secret in here, in any encoding that somebody might write it in?
+ *
+ * Deliberately independent of the product's own scrubber: the two are not allowed to share a blind spot.
+ */
+import { randomBytes } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/** A random secret with a mark, in the shape `prefix` of a provider: `sk-proj-CANARY…`. */
+export const newMarkedSecret = (prefix: string): string =>
+  `${prefix}CANARY${randomBytes(24).toString("base64url").replaceAll(/[-_]/g, "x")}`;
+
+export interface Finding {
+  readonly secret: string;
+  readonly encoding: string;
+  readonly place: string;
+}
+
+/** Which encodings of which secrets occur in `content`. Names are reported, never values. */
+export function findSecrets(
+  place: string,
+  content: Buffer | string,
+  secrets: Readonly<Record<string, string>>,
+): readonly Finding[] {
+  const bytes = typeof content === "string" ? Buffer.from(content) : content;
+  const lower = Buffer.from(bytes.toString("latin1").toLowerCase(), "latin1");
+  const findings: Finding[] = [];
+  for (const [name, secret] of Object.entries(secrets)) {
+    for (const { encoding, needle, anyCase } of encodingsOf(secret)) {
+      if ((anyCase ? lower : bytes).includes(needle)) findings.push({ secret: name, encoding, place });
+    }
+  }
+  return findings;
+}
+
+/** The same for every file below `folder`. */
+export async function findSecretsInFolder(
+  folder: string,
+  secrets: Readonly<Record<string, string>>,
+): Promise<{ readonly findings: readonly Finding[]; readonly filesRead: number }> {
+  const findings: Finding[] = [];
+  let filesRead = 0;
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    findings.push(...findSecrets(path, await readFile(path), secrets));
+    filesRead++;
+  }
+  return { findings, filesRead };
+}
+
+function encodingsOf(secret: string): { encoding: string; needle: Buffer; anyCase: boolean }[] {
+  const bytes = Buffer.from(secret);
+  const exact = (encoding: string, text: string) => ({ encoding, needle: Buffer.from(text), anyCase: false });
+  const folded = (encoding: string, text: string) => ({
+    encoding,
+    needle: Buffer.from(text.toLowerCase()),
+    anyCase: true,
+  });
+  const hex = bytes.toString("hex");
+  return [
+    exact("raw", secret),
+    exact("reversed", Buffer.from(bytes).reverse().toString("latin1")),
+    folded("hex", hex),
+    folded("hex, spaced", hex.replaceAll(/(..)(?=.)/g, "$1 ")),
+    folded("percent-encoded", encodeURIComponent(secret)),
+    folded("percent-encoded throughout", hex.replaceAll(/../g, "%$&")),
+    folded("utf-16", bytes.toString("latin1").replaceAll(/./g, "$&\0")),
+    ...base64Alignments(bytes).flatMap((text, offset) => [
+      exact(`base64 at offset ${offset}`, text),
+      exact(`base64url at offset ${offset}`, text.replaceAll("+", "-").replaceAll("/", "_")),
+    ]),
+  ];
+}
+
+/** Base64 of the secret wherever it begins in a larger text: only the characters that neighbours cannot change. */
+function base64Alignments(bytes: Buffer): string[] {
+  return [0, 1, 2].map((offset) => {
+    const text = Buffer.concat([Buffer.alloc(offset), bytes])
+      .toString("base64")
+      .replaceAll("=", "");
+    const first = offset === 0 ? 0 : offset + 1;
+    const last = (offset + bytes.length) % 3 === 0 ? text.length : text.length - 1;
+    return text.slice(first, last);
+  });
+}

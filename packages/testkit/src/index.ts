@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Everything that tests and the demo use to run the real product against stand-ins of the real services. */
+export * from "./canary.ts";
+export * from "./child-process.ts";
+export * from "./stand-in-resources.ts";
+export * from "./start-postern.ts";
+export * from "./start-stand-ins.ts";
+export * from "./test-authority.ts";
+export * from "./stand-in/anthropic.ts";
+export { findCredentials, type CarriedCredential } from "./stand-in/credential-carriers.ts";
+export * from "./stand-in/gemini.ts";
+export * from "./stand-in/git.ts";
+export { hostileModel, MISBEHAVIOURS, type Misbehaviour } from "./stand-in/misbehaviour.ts";
+export { OPENAI_MODELS, startOpenAiStandIn } from "./stand-in/openai.ts";
+export type { ReceivedRequest, StandIn, StandInOptions, StreamRecord } from "./stand-in/tls-stand-in.ts";

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Starts the real product as real processes on a folder of its own, and gives its commands as calls. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { startProgram, type Finished, type ProgramOptions, type RunningProgram } from "./child-process.ts";
+
+/** The launcher at the root of the repository. */
+export const POSTERN = fileURLToPath(new URL("../../../postern", import.meta.url));
+
+export interface StartPosternOptions {
+  /** The data folder; a temporary one, removed at the end, where absent. */
+  readonly folder?: string;
+  /** More arguments for `postern up`. */
+  readonly args?: readonly string[];
+  readonly env?: ProgramOptions["env"];
+}
+
+export interface Postern {
+  readonly folder: string;
+  /** The server's process. */
+  readonly server: RunningProgram;
+  /** Everything that `postern up` has printed so far. */
+  readonly log: string;
+  /** Runs a command to its end; a code other than 0 is a result, not an error. */
+  postern(args: readonly string[], options?: ProgramOptions): Promise<Finished>;
+  /** Starts a command and gives it while it runs. */
+  start(args: readonly string[], options?: ProgramOptions): RunningProgram;
+  /** `postern apply` of the text; throws with the output where it is refused. */
+  apply(yaml: string): Promise<Finished>;
+  setSecret(name: string, value: string): Promise<void>;
+  /** Ends the server and every command still running, and removes a temporary folder. */
+  stop(): Promise<void>;
+}
+
+export async function startPostern(options: StartPosternOptions = {}): Promise<Postern> {
+  const folder = options.folder ?? (await mkdtemp(join(tmpdir(), "postern-test-")));
+  const env = { ...options.env, POSTERN_HOME: folder };
+  const server = startProgram(POSTERN, ["up", "--data", folder, ...(options.args ?? [])], { env });
+  const commands = new Set<RunningProgram>();
+  const remove = async () => {
+    if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
+  };
+
+  const start = (args: readonly string[], more: ProgramOptions = {}) => {
+    const program = startProgram(POSTERN, args, { ...more, env: { ...env, ...more.env } });
+    commands.add(program);
+    program.ended.finally(() => commands.delete(program)).catch(() => {});
+    return program;
+  };
+  const mustSucceed = async (args: readonly string[], input: string) => {
+    const result = await start(args, { input }).ended;
+    if (result.code === 0) return result;
+    throw new Error(`postern ${args.join(" ")} ended with ${result.code}\n${result.stdout}${result.stderr}`);
+  };
+
+  try {
+    await server.line(isReadyLine);
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+  return {
+    folder,
+    server,
+    get log() {
+      return server.stdout + server.stderr;
+    },
+    postern: (args, more) => start(args, more).ended,
+    start,
+    apply: (yaml) => withFile(yaml, (file) => mustSucceed(["apply", "-f", file], "")),
+    setSecret: async (name, value) => void (await mustSucceed(["secret", "set", name], value)),
+    stop: async () => {
+      await Promise.allSettled([...commands].map((program) => program.stop(2000)));
+      await server.stop().catch(() => {});
+      await remove();
+    },
+  };
+}
+
+function isReadyLine(line: string): boolean {
+  return line.startsWith("postern is ready") || line.startsWith('{"ready":true');
+}
+
+/** A file that lives as long as the call, outside the data folder. */
+async function withFile<T>(text: string, use: (file: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), "postern-resources-"));
+  try {
+    const file = join(folder, "resources.yaml");
+    await writeFile(file, text);
+    return await use(file);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
