@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What the log says about a request: the decision before anything leaves, and the outcome afterwards.
+ *
+ * OCSF API Activity (6003). Nothing of a request's content, query or credential has a parameter here.
+ */
+import type { Instant } from "../kernel/clock.ts";
+import { frameEvent, quantity, text, texts } from "./event-frame.ts";
+import type { AuditEvent, EventValue } from "./event-frame.ts";
+
+export interface PeerProcess {
+  readonly pid: number;
+  readonly path: string;
+  readonly sha256?: string;
+}
+
+export interface DecisionInput {
+  readonly id: string;
+  readonly time: Instant;
+  readonly agent?: string | undefined;
+  readonly run?: string | undefined;
+  readonly isolated?: boolean | undefined;
+  readonly process?: PeerProcess | undefined;
+  readonly selectors: readonly string[];
+  readonly serverWorkload?: string | undefined;
+  readonly operation?: string | undefined;
+  readonly model?: string | undefined;
+  /** This and the next two are absent where the request was refused before it could be read. */
+  readonly method?: string | undefined;
+  readonly host?: string | undefined;
+  /** Without query; whatever follows a `?` or `#` is dropped. */
+  readonly path?: string | undefined;
+  readonly outcome: "allow" | "deny";
+  readonly code?: string | undefined;
+  readonly reasons: readonly string[];
+  readonly policies: readonly string[];
+  /** The sentence that the agent's developer was given. */
+  readonly detail?: string | undefined;
+  readonly credentialProvider?: string | undefined;
+  readonly policyDigest?: string | undefined;
+  /** How the request came in: `base-url`, `proxy` or `connect`. */
+  readonly mode?: string | undefined;
+}
+
+export interface OutcomeInput {
+  readonly id: string;
+  readonly time: Instant;
+  readonly decisionId: string;
+  readonly agent?: string | undefined;
+  readonly serverWorkload?: string | undefined;
+  /** Status of the answer, where there was one. */
+  readonly status?: number | undefined;
+  readonly code?: string | undefined;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly durationMs: number;
+  readonly usage?: Readonly<Record<string, number | undefined>> | undefined;
+  /** How many reflected secrets were taken out of the answer. */
+  readonly scrubbed: number;
+  readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
+}
+
+const UNKNOWN = "unknown";
+
+/** Activities of API Activity; a method that is none of these is 99, other. */
+const ACTIVITY_OF_METHOD: ReadonlyMap<string, number> = new Map([
+  ["POST", 1],
+  ["GET", 2],
+  ["HEAD", 2],
+  ["OPTIONS", 2],
+  ["PUT", 3],
+  ["PATCH", 3],
+  ["DELETE", 4],
+]);
+
+const KNOWN_METHODS = new Set([...ACTIVITY_OF_METHOD.keys(), "CONNECT", "TRACE"]);
+
+export function decisionEvent(input: DecisionInput): AuditEvent {
+  const allowed = input.outcome === "allow";
+  const method = text(input.method ?? UNKNOWN, 32);
+  return frameEvent({
+    id: input.id,
+    time: input.time,
+    classUid: 6003,
+    activityId: ACTIVITY_OF_METHOD.get(method) ?? 99,
+    severity: allowed ? "informational" : "medium",
+    succeeded: allowed,
+    statusCode: input.code,
+    profiles: input.model === undefined ? ["security_control"] : ["ai_operation", "security_control"],
+    kind: "decision",
+    attributes: {
+      action_id: allowed ? 1 : 2,
+      disposition_id: allowed ? 1 : 2,
+      activity_name: method,
+      actor: actorOf(input),
+      ai_model:
+        input.model === undefined
+          ? undefined
+          : { ai_provider: text(input.serverWorkload ?? UNKNOWN), name: text(input.model) },
+      api: apiOf(text(input.operation) ?? method, input.serverWorkload, input.id),
+      dst_endpoint: input.host === undefined ? undefined : { hostname: text(input.host, 255) },
+      http_request: httpRequestOf(input),
+      src_endpoint: sourceOf(input.agent, input.run),
+      status_detail: text(input.detail, 1024),
+    },
+    unmapped: {
+      agent: text(input.agent),
+      code: text(input.code, 64),
+      credential_provider: text(input.credentialProvider),
+      isolated: input.isolated,
+      method,
+      mode: text(input.mode, 32),
+      model: text(input.model),
+      operation: text(input.operation),
+      outcome: input.outcome,
+      policies: texts(input.policies, 16),
+      policy_digest: text(input.policyDigest, 128),
+      reasons: texts(input.reasons, 16),
+      run: text(input.run, 64),
+      selectors: texts(input.selectors, 32, 200),
+      server_workload: text(input.serverWorkload),
+    },
+  });
+}
+
+export function outcomeEvent(input: OutcomeInput): AuditEvent {
+  const succeeded = input.ended === "complete" && input.code === undefined && (input.status ?? 0) < 400;
+  const status = quantity(input.status);
+  return frameEvent({
+    id: input.id,
+    time: input.time,
+    classUid: 6003,
+    activityId: 99,
+    severity: succeeded ? "informational" : "low",
+    succeeded,
+    statusCode: input.code,
+    kind: "outcome",
+    attributes: {
+      activity_name: "outcome",
+      actor: actorOf(input),
+      api: apiOf("outcome", input.serverWorkload, input.decisionId),
+      duration: quantity(input.durationMs),
+      http_response: status === undefined ? undefined : { code: status },
+      src_endpoint: sourceOf(input.agent),
+    },
+    unmapped: {
+      agent: text(input.agent),
+      bytes_in: quantity(input.bytesIn),
+      bytes_out: quantity(input.bytesOut),
+      code: text(input.code, 64),
+      decision_id: text(input.decisionId, 64),
+      ended: input.ended,
+      scrubbed: quantity(input.scrubbed),
+      server_workload: text(input.serverWorkload),
+      usage: input.usage === undefined ? undefined : usageOf(input.usage),
+    },
+  });
+}
+
+function httpRequestOf({ host, method, path }: DecisionInput): EventValue {
+  return {
+    http_method: method !== undefined && KNOWN_METHODS.has(method) ? method : undefined,
+    url: path === undefined ? undefined : { hostname: text(host, 255), path: pathWithoutQuery(path) },
+  };
+}
+
+function pathWithoutQuery(path: string): string {
+  return text(path.split(/[?#]/, 1)[0] ?? "", 1024);
+}
+
+function apiOf(operation: string, serverWorkload: string | undefined, requestUid: string): EventValue {
+  return {
+    operation,
+    request: { uid: text(requestUid, 64) },
+    service: serverWorkload === undefined ? undefined : { name: text(serverWorkload) },
+  };
+}
+
+function actorOf(input: Pick<DecisionInput, "agent" | "run" | "process">): EventValue {
+  return {
+    app_name: text(input.agent ?? UNKNOWN),
+    process: input.process === undefined ? undefined : processOf(input.process),
+    session: input.run === undefined ? undefined : { uid: text(input.run, 64) },
+  };
+}
+
+function processOf({ pid, path, sha256 }: PeerProcess): EventValue {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  return {
+    file: {
+      hashes:
+        sha256 === undefined
+          ? undefined
+          : [{ algorithm: "SHA-256", algorithm_id: 3, value: text(sha256, 64) }],
+      name: text(name),
+      path: text(path, 1024),
+      type_id: 1,
+    },
+    pid: quantity(pid),
+  };
+}
+
+function sourceOf(agent: string | undefined, run?: string): EventValue {
+  return { instance_uid: text(run, 64), name: text(agent ?? UNKNOWN) };
+}
+
+function usageOf(usage: Readonly<Record<string, number | undefined>>): EventValue {
+  const entries = Object.entries(usage).slice(0, 16);
+  return Object.fromEntries(entries.map(([name, value]) => [text(name, 64), quantity(value)]));
+}

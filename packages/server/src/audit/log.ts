@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The append-only log on disk, in the layout of C2SP tlog-tiles, that every decision goes into before it takes effect.
+ *
+ * An entry is in the page cache when `append` returns, on disk when its `durable` resolves, and covered by a
+ * signature within the checkpoint interval. A checkpoint never covers what is not on disk.
+ */
+import { resolve } from "node:path";
+import canonicalize from "canonicalize";
+import type { Clock } from "../kernel/clock.ts";
+import { Fault } from "../kernel/fault.ts";
+import { BundleWriter } from "./bundle-writer.ts";
+import { signCheckpoint } from "./checkpoint.ts";
+import type { CheckpointSigner, VerifierKey } from "./checkpoint.ts";
+import type { AuditEvent } from "./event-frame.ts";
+import { GroupSync } from "./group-sync.ts";
+import type { HashTiles } from "./hash-tiles.ts";
+import { takeLock } from "./lock.ts";
+import { nodeDisk } from "./log-disk.ts";
+import type { LogDisk } from "./log-disk.ts";
+import { findEvent, readEntries, readHashTile } from "./log-reader.ts";
+import type { EventMatch, LogEntry } from "./log-reader.ts";
+import { hashLeaf } from "./merkle.ts";
+import type { Subtree } from "./merkle.ts";
+import { keepTile, recoverLog } from "./recovery.ts";
+import type { Recovered, RecoveryReport } from "./recovery.ts";
+import { MAX_ENTRY_BYTES } from "./tile-paths.ts";
+
+export interface AuditLogOptions {
+  readonly folder: string;
+  readonly signer: CheckpointSigner;
+  readonly clock: Clock;
+  /** At most one checkpoint per this time, and only where there is something new. */
+  readonly checkpointIntervalMs?: number;
+  /** Hears of what goes wrong where no caller waits. */
+  readonly onFault?: (error: unknown) => void;
+  /** How many of the newest full bundles (of 256 entries) are hashed again while opening. */
+  readonly rehashBundles?: number;
+  readonly disk?: LogDisk;
+}
+
+export interface AppendTicket {
+  readonly index: number;
+  /** Resolves when the entry is on disk; rejects with `audit_unavailable`. */
+  readonly durable: Promise<void>;
+}
+
+export interface AuditLog {
+  readonly key: VerifierKey;
+  /** What opening found and mended. */
+  readonly recovery: RecoveryReport;
+  append(event: AuditEvent): AppendTicket;
+  size(): number;
+  /** The exact bytes of the entries `from..to)`; without `to`, of all there are now. */
+  entries(from?: number, to?: number): AsyncIterable<LogEntry>;
+  /** The event with this id, looked for from the newest back. */
+  find(eventId: string): Promise<Readonly<Record<string, unknown>> | undefined>;
+  /** The outcome of a decision. */
+  findOutcome(decisionId: string): Promise<Readonly<Record<string, unknown>> | undefined>;
+  onAppend(listener: (entry: LogEntry) => void): () => void;
+  /** Root of a complete subtree, for proofs and for exports of a part. */
+  subtreeHash(subtree: Subtree): Promise<Buffer>;
+  /** A durable signed checkpoint that covers everything written before the call. */
+  checkpoint(): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** About 0.6 s of hashing; older entries are checked by `postern audit verify`. */
+const REHASH_BUNDLES = 1024;
+
+// oxlint-disable-next-line require-await -- a throw becomes a rejection, as the signature promises
+export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> {
+  const folder = resolve(options.folder);
+  const disk = options.disk ?? nodeDisk;
+  disk.makeFolder(folder);
+  const release = takeLock(folder);
+  try {
+    const recovered = recoverLog({
+      folder,
+      disk,
+      key: options.signer,
+      now: options.clock.now(),
+      rehashBundles: options.rehashBundles ?? REHASH_BUNDLES,
+    });
+    const log = new TiledLog({ ...options, folder, disk }, recovered, release);
+    // From the first moment there is a checkpoint: entries without one are then a contradiction.
+    if (recovered.checkpoint === undefined) await log.checkpoint();
+    return log;
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+type OpenOptions = AuditLogOptions & { readonly folder: string; readonly disk: LogDisk };
+
+class TiledLog implements AuditLog {
+  readonly key: VerifierKey;
+  readonly recovery: RecoveryReport;
+  readonly #options: OpenOptions;
+  readonly #tiles: HashTiles;
+  readonly #bundles: BundleWriter;
+  readonly #sync: GroupSync;
+  readonly #release: () => void;
+  readonly #listeners = new Set<(entry: LogEntry) => void>();
+  #signed: { readonly note: string; readonly size: number } | undefined;
+  #signing: Promise<unknown> = Promise.resolve();
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: OpenOptions, recovered: Recovered, release: () => void) {
+    this.#options = options;
+    this.key = { name: options.signer.name, publicKey: options.signer.publicKey };
+    this.recovery = recovered.report;
+    this.#tiles = recovered.tiles;
+    this.#signed = recovered.checkpoint;
+    this.#release = release;
+    this.#bundles = new BundleWriter(options.disk, options.folder, recovered.end);
+    this.#sync = new GroupSync(
+      () => this.#bundles.sync(),
+      (error) => {
+        const fault = unavailable("the audit log could not be made durable; restart the server", error);
+        options.onFault?.(fault);
+        return fault;
+      },
+    );
+  }
+
+  append(event: AuditEvent): AppendTicket {
+    if (this.#closed) throw unavailable("the audit log is closed");
+    if (this.#sync.failure !== undefined) {
+      throw unavailable("the audit log could not be made durable; restart the server", this.#sync.failure);
+    }
+    const bytes = encodeEvent(event);
+    try {
+      this.#keepTiles();
+      this.#bundles.append(bytes);
+    } catch (error) {
+      throw unavailable("the audit log cannot be written", error);
+    }
+    const index = this.#tiles.size;
+    this.#tiles.append(hashLeaf(bytes));
+    const durable = this.#sync.request();
+    this.#signLater();
+    for (const listener of this.#listeners) this.#tell(listener, { index, bytes });
+    return { index, durable };
+  }
+
+  size(): number {
+    return this.#tiles.size;
+  }
+
+  entries(from = 0, to = this.size()): AsyncIterable<LogEntry> {
+    return readEntries(this.#options.folder, from, Math.min(to, this.size()));
+  }
+
+  find(eventId: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+    return this.#find({ text: eventId, matches: (event) => event.metadata?.uid === eventId });
+  }
+
+  findOutcome(decisionId: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+    const matches: EventMatch["matches"] = ({ unmapped }) =>
+      unmapped?.kind === "outcome" && unmapped.decision_id === decisionId;
+    return this.#find({ text: decisionId, matches });
+  }
+
+  onAppend(listener: (entry: LogEntry) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  subtreeHash(subtree: Subtree): Promise<Buffer> {
+    return this.#tiles.hashAt(subtree, async (level, number) => {
+      const kept = this.#tiles.toKeep.find((tile) => tile.level === level && tile.number === number);
+      return kept?.bytes ?? readHashTile(this.#options.folder, level, number);
+    });
+  }
+
+  checkpoint(): Promise<string> {
+    const next = this.#signing.then(() => this.#sign());
+    this.#signing = next.catch(() => {});
+    return next;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    try {
+      await this.checkpoint();
+    } finally {
+      this.#bundles.close();
+      this.#release();
+    }
+  }
+
+  async #sign(): Promise<string> {
+    const size = this.#tiles.size;
+    if (this.#signed?.size === size) return this.#signed.note;
+    const root = this.#tiles.root();
+    await this.#sync.request();
+    const note = signCheckpoint({ size, root }, this.#options.signer);
+    try {
+      this.#keepTiles();
+      await this.#options.disk.replaceDurably(resolve(this.#options.folder, "checkpoint"), Buffer.from(note));
+    } catch (error) {
+      throw unavailable("the checkpoint of the audit log cannot be written", error);
+    }
+    this.#signed = { note, size };
+    return note;
+  }
+
+  #signLater(): void {
+    if (this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.checkpoint()
+        .catch((error: unknown) => this.#options.onFault?.(error))
+        .finally(() => {
+          this.#timer = undefined;
+          const done = this.#closed || this.#sync.failure !== undefined || this.#signed?.size === this.size();
+          if (!done) this.#signLater();
+        });
+    }, this.#options.checkpointIntervalMs ?? 1000);
+    this.#timer.unref();
+  }
+
+  /** Full hash tiles go to disk before the next entry; one that could not be written yet is tried again. */
+  #keepTiles(): void {
+    const { toKeep } = this.#tiles;
+    for (let tile = toKeep[0]; tile !== undefined; tile = toKeep[0]) {
+      keepTile(this.#options.disk, this.#options.folder, tile);
+      toKeep.shift();
+    }
+  }
+
+  #find(match: EventMatch): Promise<Readonly<Record<string, unknown>> | undefined> {
+    return findEvent(this.#options.folder, this.size(), match);
+  }
+
+  #tell(listener: (entry: LogEntry) => void, entry: LogEntry): void {
+    try {
+      listener(entry);
+    } catch (error) {
+      this.#options.onFault?.(error);
+    }
+  }
+}
+
+function encodeEvent(event: AuditEvent): Buffer {
+  let bytes: Buffer;
+  try {
+    bytes = Buffer.from(canonicalize(event) ?? "", "utf8");
+  } catch (error) {
+    throw unavailable("the audit event has no canonical form", error);
+  }
+  if (bytes.length === 0 || bytes.length > MAX_ENTRY_BYTES) {
+    throw unavailable(`the audit event has ${bytes.length} bytes; an entry holds 1 to ${MAX_ENTRY_BYTES}`);
+  }
+  return bytes;
+}
+
+function unavailable(message: string, cause?: unknown): Fault {
+  return new Fault("audit_unavailable", message, { cause });
+}
