@@ -6,5 +6,6 @@
  * verified fact. Decision: `Allow` or `Deny`. Credential: time-limited means of access, holds a secret.
  * Injection: the plan for placing it. Placeholder: what the agent holds instead. Full table: GLOSSARY.md.
  */
+export * from "./api.ts";
 export * from "./problems.ts";
 export * from "./resources.ts";

@@ -4,8 +4,7 @@ import type { Instant } from "../kernel/clock.ts";
 import type { Result } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { AccessRequest, Allow, Decision } from "../policy/access-request.ts";
-import type { Injection } from "@postern/contract";
-import type { Profile, ProfileInjection, ProfileOperation } from "./profiles/profile.ts";
+import type { Profile, ProfileInjection, ProfileOperation } from "../profiles/profile.ts";
 
 /** A server workload as the gateway uses it: resource and profile joined. */
 export interface GatewayWorkload {
@@ -13,8 +12,6 @@ export interface GatewayWorkload {
   readonly profile: Profile;
   readonly hosts: readonly string[];
   readonly port: number;
-  /** Set where the resource overrides the profile. */
-  readonly injection?: Injection;
   readonly injections: readonly ProfileInjection[];
   readonly operations: readonly ProfileOperation[];
   readonly connectTo?: { readonly address: string; readonly port: number };
@@ -82,7 +79,7 @@ export interface DecisionRecord {
   readonly caller?: IdentifiedCaller;
   readonly run: string;
   readonly isolated: boolean;
-  readonly mode?: string;
+  readonly mode?: "base-url" | "proxy" | "connect";
   readonly method?: string;
   readonly host?: string;
   readonly path?: string;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Reads what an answer says of its own usage, from JSON or from each event of a stream, as it passes. */
-import type { Profile } from "./profiles/profile.ts";
+import type { Profile } from "../profiles/profile.ts";
 
 /** A JSON answer larger than this is not parsed for usage. */
 const LARGEST_JSON = 1_048_576;

@@ -9,7 +9,7 @@ import type { Injection } from "@postern/contract";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { HeaderList, UpstreamConnection, UpstreamRequest } from "../http/messages.ts";
 import type { Credential, GatewayWorkload } from "../ports.ts";
-import type { ProfileInjection } from "../profiles/profile.ts";
+import type { ProfileInjection } from "../../profiles/profile.ts";
 import type { GuardedRequest } from "./7-guard-request.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 

@@ -3,7 +3,7 @@
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { CanonicalRequest, RawRequest } from "../http/messages.ts";
 import type { GatewayWorkload, Snapshot } from "../ports.ts";
-import type { ProfileOperation } from "../profiles/profile.ts";
+import type { ProfileOperation } from "../../profiles/profile.ts";
 import { collectBody, type FieldRefusal, topLevelString } from "../request-body.ts";
 import { headerValues } from "./1-read-request.ts";
 import { type Refusal, refusal } from "./refusal.ts";

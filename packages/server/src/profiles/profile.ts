@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { injectionSchema } from "@postern/contract";
 import { parse } from "yaml";
 import { z } from "zod";
-import { Fault } from "../../kernel/fault.ts";
+import { Fault } from "../kernel/fault.ts";
 
 const pointer = z.string().regex(/^(\/[^/]+)+$/);
 

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+/** All commands, in the order in which a newcomer meets them. */
+import type { Command } from "./command.ts";
+import { agentCommands } from "./commands/agents.ts";
+import { auditCommands } from "./commands/audit.ts";
+import { demo } from "./commands/demo.ts";
+import { doctor } from "./commands/doctor.ts";
+import { resourceCommands } from "./commands/resources.ts";
+import { run } from "./commands/run.ts";
+import { secretCommands } from "./commands/secrets.ts";
+import { status, up } from "./commands/up.ts";
+import { why } from "./commands/why.ts";
+
+export const commands: readonly Command[] = [
+  demo,
+  up,
+  run,
+  ...secretCommands,
+  ...resourceCommands,
+  why,
+  ...agentCommands,
+  ...auditCommands,
+  doctor,
+  status,
+];

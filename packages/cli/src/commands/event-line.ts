@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** One audit event as one line for people. Control characters cannot be in it: the log replaces them. */
+export function eventLine(event: Readonly<Record<string, unknown>>): string {
+  const details = (event["unmapped"] ?? {}) as Readonly<Record<string, unknown>>;
+  const time = typeof event["time"] === "number" ? new Date(event["time"]).toISOString() : "?";
+  const id = (event["metadata"] as { uid?: string } | undefined)?.uid ?? "?";
+  const words = (names: readonly string[]): string[] =>
+    names.flatMap((name) => {
+      const value = details[name];
+      if (value === undefined || value === "" || (Array.isArray(value) && value.length === 0)) return [];
+      return [Array.isArray(value) ? value.join(",") : typeof value === "object" ? JSON.stringify(value) : String(value)];
+    });
+  const isolated = details["isolated"] === false ? ["NOT ISOLATED"] : [];
+  switch (details["kind"]) {
+    case "decision":
+      return [time, id, ...words(["outcome", "code", "agent", "server_workload", "operation", "model", "policies", "reasons"]), ...isolated].join("  ");
+    case "outcome":
+      return [time, id, "outcome", ...words(["ended", "agent", "server_workload", "usage", "decision_id"])].join("  ");
+    default:
+      return [time, id, ...words(["kind", "change", "resource_kind", "name", "agent", "run", "version", "reason"]), ...isolated].join("  ");
+  }
+}

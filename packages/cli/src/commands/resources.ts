@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type ApplyResponse, type Change, RESOURCE_KINDS, type ResourcesResponse, type StoredResource } from "@postern/contract";
+import { type Command, type Invocation, listFlag, UsageError } from "../command.ts";
+
+const fileFlag = {
+  file: {
+    type: "string",
+    short: "f",
+    multiple: true,
+    value: "FILE",
+    help: "YAML file, a folder of them, or - for standard input; may be repeated",
+  },
+} as const;
+
+const apply: Command = {
+  name: "apply",
+  usage: "apply -f FILE",
+  summary: "make the resources in a file so; says what changes",
+  flags: { ...fileFlag, "dry-run": { type: "boolean", help: "only say what would change" } },
+  run: (invocation) => applyFiles(invocation, invocation.flags["dry-run"] === true),
+};
+
+const diff: Command = {
+  name: "diff",
+  usage: "diff -f FILE",
+  summary: "say what `apply` would change, and change nothing",
+  flags: fileFlag,
+  run: (invocation) => applyFiles(invocation, true),
+};
+
+async function applyFiles({ control, flags, json, print, words }: Invocation, dryRun: boolean): Promise<number> {
+  const names = [...listFlag(flags["file"]), ...words];
+  if (names.length === 0) throw new UsageError("give a file: -f FILE");
+  const files = names.flatMap(readFiles);
+  const answer = await control.post<ApplyResponse>("/v1/apply", { files, dryRun });
+  if (json) print(JSON.stringify(answer));
+  else for (const change of answer.changes) print(changeText(change, dryRun));
+  return 0;
+}
+
+function readFiles(name: string): { name: string; text: string }[] {
+  try {
+    if (name === "-") return [{ name: "(standard input)", text: readFileSync(0, "utf8") }];
+    if (!statSync(name).isDirectory()) return [{ name, text: readFileSync(name, "utf8") }];
+    const inside = readdirSync(name).filter((file) => /\.ya?ml$/.test(file)).sort();
+    if (inside.length === 0) throw new UsageError(`no YAML file in ${name}`);
+    return inside.flatMap((file) => readFiles(join(name, file)));
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`cannot read ${name} (${(error as NodeJS.ErrnoException).code ?? "failed"})`);
+  }
+}
+
+function changeText({ action, kind, name, details }: Change, dryRun: boolean): string {
+  const would = dryRun && action !== "unchanged" ? "would be " : "";
+  return [`${kind}/${name} ${would}${action}`, ...details.map((detail) => `    ${detail}`)].join("\n");
+}
+
+const get: Command = {
+  name: "get",
+  usage: "get [KIND [NAME]]",
+  summary: "show resources and their state",
+  flags: {},
+  details: `Kinds: ${RESOURCE_KINDS.join(", ")}. Agents are shown with state and open runs.`,
+  run: async ({ control, json, print, words }) => {
+    const [kind, name, ...rest] = words;
+    if (rest.length > 0) throw new UsageError("give a kind and a name at most");
+    const path = ["/v1/resources", ...(kind === undefined ? [] : [kindOf(kind)]), ...(name === undefined ? [] : [name])];
+    const answer = await control.get<ResourcesResponse>(path.map((part, i) => (i === 0 ? part : encodeURIComponent(part))).join("/"));
+    if (json) print(JSON.stringify(answer));
+    else for (const stored of answer.resources) print(name === undefined ? line(stored) : JSON.stringify(stored, null, 2));
+    return 0;
+  },
+};
+
+function line({ resource, version, state, runs }: StoredResource): string {
+  const marks = [`version ${version}`];
+  if (state !== undefined) marks.push(state.state === "cut" ? `CUT OFF${state.reason === undefined ? "" : ` (${state.reason})`}` : "active");
+  for (const run of runs ?? []) marks.push(`run ${run.id}${run.isolated ? "" : " NOT ISOLATED"}`);
+  return `${resource.kind}/${resource.metadata.name}  ${marks.join("  ")}`;
+}
+
+const remove: Command = {
+  name: "delete",
+  usage: "delete KIND NAME",
+  summary: "delete a resource that nothing refers to",
+  flags: {},
+  run: async ({ control, json, print, words }) => {
+    const [kind, name, ...rest] = words;
+    if (kind === undefined || name === undefined || rest.length > 0) throw new UsageError("give a kind and a name");
+    const path = `/v1/resources/${kindOf(kind)}/${encodeURIComponent(name)}`;
+    await control.delete(path);
+    print(json ? JSON.stringify({ deleted: `${kindOf(kind)}/${name}` }) : `${kindOf(kind)}/${name} is deleted`);
+    return 0;
+  },
+};
+
+/** A kind in any case, singular or plural. */
+function kindOf(word: string): string {
+  const plain = word.toLowerCase();
+  const found = RESOURCE_KINDS.find((kind) =>
+    [kind.toLowerCase(), `${kind.toLowerCase()}s`, kind.toLowerCase().replace(/y$/, "ies")].includes(plain),
+  );
+  if (found === undefined) throw new UsageError(`there is no kind ${word}; there are ${RESOURCE_KINDS.join(", ")}`);
+  return found;
+}
+
+export const resourceCommands: readonly Command[] = [apply, diff, get, remove];

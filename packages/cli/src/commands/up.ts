@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+import { fileURLToPath } from "node:url";
+import type { StatusResponse } from "@postern/contract";
+import type { Command } from "../command.ts";
+
+export const up: Command = {
+  name: "up",
+  usage: "up",
+  summary: "start control plane and gateway for this data folder",
+  flags: {
+    "strict-audit": { type: "boolean", help: "make each decision durable before the request leaves" },
+    "master-key": {
+      type: "string",
+      value: "REF",
+      help: "where the vault's master key is: file:PATH or env:NAME (default: a file in the data folder)",
+    },
+    verbose: { type: "boolean", help: "log requests too" },
+  },
+  details: "Runs until it is interrupted. Prints `postern is ready` when agents can be started.",
+  run: async ({ dataFolder, flags, json, environment }) => {
+    const server = fileURLToPath(import.meta.resolve("@postern/server"));
+    const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
+    for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
+    if (typeof flags["master-key"] === "string") words.push("--master-key", flags["master-key"]);
+    // The server takes this process's place, so that signals and exit code are its own.
+    process.execve!(
+      process.execPath,
+      [process.execPath, "--disable-warning=ExperimentalWarning", server, ...words],
+      environment as NodeJS.ProcessEnv,
+    );
+    return 1;
+  },
+};
+
+export const status: Command = {
+  name: "status",
+  usage: "status",
+  summary: "say whether the server runs, and what is open",
+  flags: {},
+  run: async ({ control, json, print }) => {
+    const answer = await control.get<StatusResponse>("/v1/status");
+    if (json) print(JSON.stringify(answer));
+    else {
+      print(`ready: ${answer.ready}   pid: ${answer.pid}   version: ${answer.version}`);
+      print(`audit: ${answer.auditEntries} entries, key ${answer.auditKey}`);
+      for (const run of answer.runs)
+        print(`run ${run.id}  agent ${run.agent ?? "-"}  ${run.isolated ? "isolated" : "NOT ISOLATED"}  ${run.command}`);
+    }
+    return answer.ready ? 0 : 1;
+  },
+};

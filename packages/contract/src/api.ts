@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Bodies of the operator's API: HTTP over the Unix socket `control.sock` in the data folder. */
+import type { Resource, ResourceKind } from "./resources.ts";
+
+/** `POST /v1/apply` */
+export interface ApplyRequest {
+  readonly files: readonly { readonly name: string; readonly text: string }[];
+  /** Only say what would change. */
+  readonly dryRun: boolean;
+}
+
+export interface Change {
+  readonly action: "created" | "changed" | "unchanged" | "deleted";
+  readonly kind: ResourceKind;
+  readonly name: string;
+  /** What is different, in words. */
+  readonly details: readonly string[];
+}
+
+export interface ApplyResponse {
+  readonly changes: readonly Change[];
+  readonly dryRun: boolean;
+}
+
+/** `GET /v1/resources`, `GET /v1/resources/KIND`, `GET /v1/resources/KIND/NAME` */
+export interface ResourcesResponse {
+  readonly resources: readonly StoredResource[];
+}
+
+export interface StoredResource {
+  readonly resource: Resource;
+  readonly version: number;
+  readonly updatedAt: string;
+  /** For agents: whether they may pass. */
+  readonly state?: AgentState;
+  /** For agents: runs open now. */
+  readonly runs?: readonly RunSummary[];
+}
+
+export interface AgentState {
+  readonly state: "active" | "cut";
+  readonly reason?: string;
+  readonly changedAt?: string;
+}
+
+export interface RunSummary {
+  readonly id: string;
+  readonly agent?: string;
+  /** False for `--no-isolate`: the agent can reach what its user can. */
+  readonly isolated: boolean;
+  readonly startedAt: string;
+  readonly command: string;
+  readonly pid?: number;
+}
+
+/** `GET /v1/secrets` */
+export interface SecretsResponse {
+  readonly secrets: readonly { readonly name: string; readonly version: number; readonly updatedAt: string }[];
+}
+
+/** `PUT /v1/secrets/NAME`, body: the bytes of the secret. */
+export interface SecretSetResponse {
+  readonly name: string;
+  readonly version: number;
+}
+
+/** `POST /v1/agents/NAME/cut` and `/restore` */
+export interface AgentStateResponse {
+  readonly agent: string;
+  readonly state: "active" | "cut";
+  /** Exchanges that were open and are ended now. */
+  readonly ended: number;
+}
+
+/** `POST /v1/runs` */
+export interface OpenRunRequest {
+  readonly agent?: string;
+  readonly isolated: boolean;
+  /** First word of the command, for people. */
+  readonly command: string;
+  /** The environment that the agent would get; it is checked for secrets and not kept. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface OpenRunResponse {
+  readonly run: string;
+  /** Folder of the run, seen by the agent: CA files and the door's socket. */
+  readonly folder: string;
+  readonly launchSocket: string;
+  readonly launchToken: string;
+  /** Variables to set; `{port}` is the gateway's port inside the run. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Names of variables that must not reach the agent. */
+  readonly removedVariables: readonly string[];
+  /** Folders the agent must not see. */
+  readonly hide: readonly string[];
+}
+
+/** `GET /v1/decisions/ID` */
+export interface WhyResponse {
+  readonly id: string;
+  readonly text: string;
+  readonly explanation: unknown;
+  readonly decision: unknown;
+  readonly outcome?: unknown;
+}
+
+/** `GET /v1/status` */
+export interface StatusResponse {
+  readonly ready: boolean;
+  readonly version: string;
+  readonly pid: number;
+  readonly epoch: number;
+  readonly auditEntries: number;
+  /** Verifier key of the audit log, to be kept elsewhere. */
+  readonly auditKey: string;
+  readonly runs: readonly RunSummary[];
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What operators do to the state: apply, delete, cut, restore. Each change is checked as a whole, written to
+ * the audit log, stored, and then published; readers see all of it or nothing.
+ */
+import { createHash } from "node:crypto";
+import type { ApplyRequest, Change, Place, Resource, ResourceKind } from "@postern/contract";
+import canonicalize from "canonicalize";
+import type { AuditEvent } from "../audit/event-frame.ts";
+import { agentStateEvent, resourceChangeEvent } from "../audit/change-events.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { newId } from "../kernel/ids.ts";
+import { type Result, ok, refuse } from "../kernel/result.ts";
+import { type CompiledPolicies, compilePolicies } from "../policy/compile.ts";
+import { checkDeletion, checkResources } from "../resources/check.ts";
+import { diffResource, type ResourceChange, shortValue } from "../resources/diff.ts";
+import { parseResources } from "../resources/parse.ts";
+import { type PlaceOf, placesOf } from "../resources/places.ts";
+import type { ProfileFacts } from "../resources/profile-facts.ts";
+import { ResourceSet } from "../resources/resource-set.ts";
+import type { AgentState, AgentStateStore } from "../store/agent-state-store.ts";
+import type { ResourceStore, StoredResource } from "../store/resource-store.ts";
+
+/** Everything that decisions depend on, at one moment. */
+export interface PublishedState {
+  /** Grows with every publication. */
+  readonly epoch: number;
+  readonly resources: ResourceSet;
+  readonly policies: CompiledPolicies;
+  /** Names of agents that are cut off. */
+  readonly cut: ReadonlySet<string>;
+}
+
+export interface ControlPlaneParts {
+  readonly resources: ResourceStore;
+  readonly agentStates: AgentStateStore;
+  readonly profiles: ReadonlyMap<string, ProfileFacts>;
+  /** Names of the secrets that are set. */
+  secretNames(): Promise<ReadonlySet<string>>;
+  /** Resolves when the event is durable; throws or rejects when it cannot be kept. */
+  audit(event: AuditEvent): Promise<void>;
+  readonly clock: Clock;
+  /** Called with every new state, the first one included. */
+  publish(state: PublishedState): void;
+}
+
+/** Who did it, for the audit log. */
+export interface Operator {
+  readonly uid: number;
+}
+
+export type ApplyRefusal = { readonly detail: string; readonly places: readonly Place[] };
+
+export class ControlPlane {
+  readonly #parts: ControlPlaneParts;
+  #state!: PublishedState;
+  #stored!: readonly StoredResource[];
+  #states!: readonly AgentState[];
+  /** Changes wait for each other: a check must still hold when its change is written. */
+  #queue: Promise<unknown> = Promise.resolve();
+
+  private constructor(parts: ControlPlaneParts) {
+    this.#parts = parts;
+  }
+
+  /** Loads what is stored and publishes it. A stored policy that no longer compiles stops the start. */
+  static async open(parts: ControlPlaneParts): Promise<ControlPlane> {
+    const plane = new ControlPlane(parts);
+    await plane.#reload(undefined);
+    return plane;
+  }
+
+  get state(): PublishedState {
+    return this.#state;
+  }
+
+  get stored(): readonly StoredResource[] {
+    return this.#stored;
+  }
+
+  get agentStates(): readonly AgentState[] {
+    return this.#states;
+  }
+
+  apply(request: ApplyRequest, operator: Operator): Promise<Result<readonly Change[], ApplyRefusal>> {
+    return this.#alone(async () => {
+      const parsed = parseResources(request.files);
+      if (!parsed.ok) return refuse(invalid(parsed.reason));
+      const put = parsed.value.map(({ resource }) => resource);
+      const next = this.#state.resources.with({ put });
+      const compiled = await this.#checked(next, placesOf(parsed.value));
+      if (!compiled.ok) return compiled;
+      const changes = put.map((resource) =>
+        diffResource(this.#state.resources.get(resource.kind, resource.metadata.name), resource),
+      );
+      if (!request.dryRun) await this.#write(put, changes, operator, compiled.value);
+      return ok(changes.map(inWords));
+    });
+  }
+
+  delete(kind: ResourceKind, name: string, operator: Operator): Promise<Result<Change, ApplyRefusal>> {
+    return this.#alone(async () => {
+      const [problem] = checkDeletion(this.#state.resources, [{ kind, name }]);
+      if (problem !== undefined) return refuse({ detail: problem.message, places: [] });
+      const next = this.#state.resources.with({ remove: [{ kind, name }] });
+      const compiled = await this.#checked(next, placesOf([]));
+      if (!compiled.ok) return compiled;
+      await this.#audit("delete", kind, name, operator);
+      await this.#parts.resources.replace({ put: [], delete: [{ kind, name }] });
+      await this.#reload(compiled.value);
+      return ok({ action: "deleted", kind, name, details: [] });
+    });
+  }
+
+  /** Cuts or restores an agent; in force when it resolves. Refuses a name that is no agent. */
+  setAgentState(
+    agent: string,
+    change: "cut" | "restore",
+    reason: string,
+    operator: Operator,
+  ): Promise<Result<undefined, string>> {
+    return this.#alone(async () => {
+      if (this.#state.resources.get("Agent", agent) === undefined) return refuse(`there is no Agent \`${agent}\``);
+      const state = { agent, state: change === "cut" ? "cut" : "active", reason, changedBy: `uid:${operator.uid}` } as const;
+      const event = agentStateEvent({ ...this.#stamp(operator), change, agent, reason });
+      if (change === "cut") {
+        // Cutting comes first: an audit log that cannot be written must not keep an agent alive.
+        await this.#parts.agentStates.set(state);
+        await this.#reload(this.#state.policies);
+        await this.#parts.audit(event);
+      } else {
+        await this.#parts.audit(event);
+        await this.#parts.agentStates.set(state);
+        await this.#reload(this.#state.policies);
+      }
+      return ok(undefined);
+    });
+  }
+
+  async #checked(next: ResourceSet, placeOf: PlaceOf): Promise<Result<CompiledPolicies, ApplyRefusal>> {
+    const { profiles, secretNames } = this.#parts;
+    const places = checkResources(next, { profiles, secretNames: await secretNames() }, placeOf);
+    if (places.length > 0) return refuse(invalid(places));
+    const compiled = compilePolicies(next);
+    if (compiled.ok) return compiled;
+    const problems = compiled.reason.map(({ policy, path, message }) => ({
+      ...placeOf(next.get("AccessPolicy", policy)!, path),
+      message,
+    }));
+    return refuse(invalid(problems));
+  }
+
+  async #write(
+    put: readonly Resource[],
+    changes: readonly ResourceChange[],
+    operator: Operator,
+    compiled: CompiledPolicies,
+  ): Promise<void> {
+    const different = changes.filter(({ change }) => change !== "unchanged");
+    if (different.length === 0) return;
+    await Promise.all(
+      different.map(({ change, kind, name }) => {
+        const resource = put.find((item) => item.kind === kind && item.metadata.name === name);
+        return this.#audit(change === "created" ? "create" : "update", kind, name, operator, resource);
+      }),
+    );
+    const isDifferent = new Set(different.map(({ kind, name }) => `${kind}/${name}`));
+    const changed = put.filter(({ kind, metadata }) => isDifferent.has(`${kind}/${metadata.name}`));
+    await this.#parts.resources.replace({ put: changed, delete: [] });
+    await this.#reload(compiled);
+  }
+
+  #audit(
+    change: "create" | "update" | "delete",
+    resourceKind: ResourceKind,
+    name: string,
+    operator: Operator,
+    resource?: Resource,
+  ): Promise<void> {
+    const digest =
+      resource === undefined ? undefined : createHash("sha256").update(canonicalize(resource) ?? "").digest("hex");
+    return this.#parts.audit(resourceChangeEvent({ ...this.#stamp(operator), change, resourceKind, name, digest }));
+  }
+
+  #stamp(operator: Operator) {
+    const time = this.#parts.clock.now();
+    return { id: newId(time), time, operatorUid: operator.uid };
+  }
+
+  /** Reads the store and publishes what it holds. */
+  async #reload(compiled: CompiledPolicies | undefined): Promise<void> {
+    this.#stored = await this.#parts.resources.list();
+    this.#states = await this.#parts.agentStates.list();
+    const resources = new ResourceSet(this.#stored.map(({ resource }) => resource));
+    const policies = compiled ?? requireCompiled(resources);
+    const cut = new Set(this.#states.filter(({ state }) => state === "cut").map(({ agent }) => agent));
+    this.#state = { epoch: (this.#state?.epoch ?? 0) + 1, resources, policies, cut };
+    this.#parts.publish(this.#state);
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+}
+
+function requireCompiled(resources: ResourceSet): CompiledPolicies {
+  const compiled = compilePolicies(resources);
+  if (compiled.ok) return compiled.value;
+  const [first] = compiled.reason;
+  throw new Error(`stored AccessPolicy ${first?.policy} does not compile: ${first?.message}`);
+}
+
+const invalid = (places: readonly Place[]): ApplyRefusal => ({
+  detail: `${places.length} problem${places.length === 1 ? "" : "s"}; nothing was changed`,
+  places,
+});
+
+const inWords = ({ kind, name, change, fields }: ResourceChange): Change => ({
+  action: change,
+  kind,
+  name,
+  details: fields.map(({ path, before, after }) => `${path}: ${shortValue(before)} → ${shortValue(after)}`),
+});

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The server: control plane and gateway in one process. The composition root, where every part gets what it
+ * needs; nothing else knows everybody.
+ */
+import { chmodSync, rmSync } from "node:fs";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import type { ResourcesResponse, StatusResponse } from "@postern/contract";
+import { createApiServer } from "./api/router.ts";
+import { operatorRoutes } from "./api/routes.ts";
+import { descriptorOf, peerCredentials } from "./attestation/process/native.ts";
+import { Runs } from "./attestation/process/runs.ts";
+import { secretChangeEvent, serverEvent } from "./audit/change-events.ts";
+import { formatVkey } from "./audit/checkpoint.ts";
+import type { AuditEvent } from "./audit/event-frame.ts";
+import { exportLog } from "./audit/export.ts";
+import { type AuditLog, openAuditLog } from "./audit/log.ts";
+import { type Config, readConfig } from "./config/config.ts";
+import { Vault } from "./credentials/vault/vault.ts";
+import { Gateway } from "./gateway/gateway.ts";
+import type { Snapshot } from "./gateway/ports.ts";
+import { buildSnapshot } from "./gateway/snapshot.ts";
+import { ControlPlane } from "./governance/control-plane.ts";
+import { systemClock as clock } from "./kernel/clock.ts";
+import { newId } from "./kernel/ids.ts";
+import { jsonLog, type Log } from "./kernel/log.ts";
+import { ok, refuse } from "./kernel/result.ts";
+import { loadFileMasterKey, loadReferencedMasterKey } from "./keys/file-master-key.ts";
+import { ecdsaSigningKey, ed25519SigningKey } from "./keys/signing-keys.ts";
+import { loadProfiles } from "./profiles/profile.ts";
+import { openStore } from "./store/sqlite/open-store.ts";
+import { auditSink } from "./wiring/audit-sink.ts";
+import { loadAuthority } from "./wiring/authority.ts";
+import { credentialSource } from "./wiring/credential-source.ts";
+import { explainDecision } from "./wiring/explain-decision.ts";
+import { RunDesk } from "./wiring/open-run.ts";
+import { profileFacts } from "./wiring/profile-facts.ts";
+import { tailOf } from "./wiring/audit-lines.ts";
+
+const VERSION = "0.1.0";
+
+async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>; status(): StatusResponse }> {
+  const { dataFolder } = config;
+  const store = await openStore({ file: join(dataFolder, "postern.db"), clock });
+  const sealedUnder = await store.sealedUnder();
+  const masterKey =
+    config.masterKey === undefined
+      ? await loadFileMasterKey(join(dataFolder, "master.key"), sealedUnder)
+      : await loadReferencedMasterKey(config.masterKey, { readEnv: config.readEnvironment }, sealedUnder);
+  const vault = new Vault(store.secrets, masterKey);
+  const auditKey = await ed25519SigningKey("postern-audit", store.keys, masterKey);
+  const audit = await openAuditLog({
+    folder: join(dataFolder, "audit"),
+    signer: auditKey,
+    clock,
+    onFault: (error) => log.write("error", "audit log", { error: error instanceof Error ? error.message : "failed" }),
+  });
+  const record = (event: AuditEvent): Promise<void> => audit.append(event).durable;
+  const { cutBytes } = audit.recovery;
+  const notice = cutBytes > 0 ? `${cutBytes} bytes of an unfinished entry were cut off and kept aside` : undefined;
+  if (notice !== undefined) log.write("warn", "audit log mended", { notice });
+  await record(serverStamp("start", notice));
+
+  const authority = loadAuthority(dataFolder, await ecdsaSigningKey("postern-ca", store.keys, masterKey), clock);
+  const profiles = loadProfiles();
+  const secretNames = async (): Promise<Set<string>> => new Set((await vault.listSecrets()).map(({ name }) => name));
+  let snapshot!: Snapshot;
+  const plane = await ControlPlane.open({
+    resources: store.resources,
+    agentStates: store.agentStates,
+    profiles: new Map([...profiles].map(([name, profile]) => [name, profileFacts(profile)])),
+    secretNames,
+    audit: record,
+    clock,
+    publish: (state) => {
+      snapshot = buildSnapshot(state, profiles, snapshot);
+    },
+  });
+  const resources = () => plane.state.resources;
+  const gateway = new Gateway(
+    {
+      controlPlane: {
+        get snapshot() {
+          return snapshot;
+        },
+      },
+      credentials: credentialSource(vault, resources),
+      audit: auditSink(audit),
+      clock,
+      bodyLimit: 64 * 1024 * 1024,
+      strictAudit: config.strictAudit,
+    },
+    authority,
+  );
+  const runs = new Runs(join(dataFolder, "runs"), log);
+  const desk = new RunDesk({ runs, gateway, vault, authority, profiles, dataFolder, clock, resources, audit: record });
+
+  const status = (): StatusResponse => ({
+    ready: true,
+    version: VERSION,
+    pid: process.pid,
+    epoch: plane.state.epoch,
+    auditEntries: audit.size(),
+    auditKey: formatVkey(audit.key),
+    runs: desk.open,
+  });
+  const api = createApiServer(
+    operatorRoutes({
+      apply: (request, operator) => plane.apply(request, operator),
+      deleteResource: (kind, name, operator) => plane.delete(kind, name, operator),
+      listResources: () => listResources(plane, desk),
+      setSecret: async (name, secret, operator) => {
+        const time = clock.now();
+        const done = await vault.setSecret(name, secret);
+        if (!done.ok) return refuse(done.reason.detail);
+        const { version } = done.value;
+        await record(secretChangeEvent({ id: newId(time), time, change: "set", name, version, operatorUid: operator.uid }));
+        return ok({ name, version });
+      },
+      deleteSecret: async (name, operator) => {
+        const user = resources().all("CredentialProvider").find(({ spec }) => spec.secret === name);
+        if (user !== undefined) return refuse(`secret ${name} is used by CredentialProvider \`${user.metadata.name}\``);
+        const time = clock.now();
+        await record(secretChangeEvent({ id: newId(time), time, change: "delete", name, operatorUid: operator.uid }));
+        const done = await vault.deleteSecret(name);
+        return done.ok ? ok(undefined) : refuse(done.reason.detail);
+      },
+      listSecrets: async () =>
+        (await vault.listSecrets()).map(({ name, newestVersion, versions }) => ({
+          name,
+          version: newestVersion,
+          updatedAt: new Date(versions.at(-1)?.createdAt ?? 0).toISOString(),
+        })),
+      setAgentState: async (agent, change, reason, operator) => {
+        const done = await plane.setAgentState(agent, change, reason, operator);
+        // The snapshot refuses new requests already; what is open ends here.
+        if (change === "cut" && plane.state.cut.has(agent)) {
+          const ended = gateway.cut(agent);
+          return done.ok ? ok({ agent, state: "cut", ended }) : done;
+        }
+        return done.ok ? ok({ agent, state: "active", ended: 0 }) : done;
+      },
+      openRun: (request, operator) => desk.openRun(request, operator),
+      why: (id) => explainDecision(audit, plane.state, id),
+      status,
+      auditTail: (lines) => tailOf(audit, lines),
+      onAudit: (listener) => audit.onAppend(({ bytes }) => listener(bytes)),
+      auditExport: () => exportLog(audit),
+    }),
+    operatorOf,
+    log,
+  );
+  const controlSocket = join(dataFolder, "control.sock");
+  rmSync(controlSocket, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    api.once("error", reject);
+    api.listen(controlSocket, resolve);
+  });
+  chmodSync(controlSocket, 0o600);
+
+  const stop = async (): Promise<void> => {
+    api.close();
+    api.closeAllConnections();
+    runs.closeAll();
+    gateway.close();
+    await closeLog(audit);
+    await store.close();
+    rmSync(controlSocket, { force: true });
+  };
+  return { stop, status };
+}
+
+async function closeLog(audit: AuditLog): Promise<void> {
+  try {
+    await audit.append(serverStamp("stop")).durable;
+  } finally {
+    await audit.close();
+  }
+}
+
+function serverStamp(change: "start" | "stop", notice?: string): AuditEvent {
+  const time = clock.now();
+  return serverEvent({ id: newId(time), time, change, version: VERSION, role: "all", notice });
+}
+
+function listResources(plane: ControlPlane, desk: RunDesk): ResourcesResponse["resources"] {
+  return plane.stored.map(({ resource, version, updatedAt }) => ({
+    resource,
+    version,
+    updatedAt: new Date(updatedAt).toISOString(),
+    ...(resource.kind === "Agent" ? agentExtras(resource.metadata.name, plane, desk) : {}),
+  }));
+}
+
+function agentExtras(name: string, plane: ControlPlane, desk: RunDesk) {
+  const known = plane.agentStates.find(({ agent }) => agent === name);
+  const state =
+    known === undefined
+      ? { state: "active" as const }
+      : {
+          state: known.state,
+          changedAt: new Date(known.changedAt).toISOString(),
+          ...(known.reason === "" ? {} : { reason: known.reason }),
+        };
+  // A run without a named agent could be any of them: it is shown with each.
+  return { state, runs: desk.open.filter(({ agent }) => agent === undefined || agent === name) };
+}
+
+/** The file mode keeps others out; the kernel's word on the peer is asked all the same. */
+function operatorOf(socket: Socket): { uid: number } | undefined {
+  const descriptor = descriptorOf(socket);
+  const peer = descriptor === undefined ? undefined : peerCredentials(descriptor);
+  return peer !== undefined && (peer.uid === process.getuid?.() || peer.uid === 0) ? { uid: peer.uid } : undefined;
+}
+
+const config = readConfig(process.argv.slice(2));
+const log = jsonLog((line) => process.stderr.write(line), clock.now, config.verbose ? "debug" : "warn");
+try {
+  const server = await start(config, log);
+  process.stdout.write(
+    config.json ? `${JSON.stringify(server.status())}\n` : `postern is ready: data folder ${config.dataFolder}\n`,
+  );
+  let isStopping = false;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+    process.on(signal, () => {
+      if (isStopping) return;
+      isStopping = true;
+      server.stop().then(
+        () => process.exit(0),
+        () => process.exit(1),
+      );
+    });
+} catch (error) {
+  process.stderr.write(`postern: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+}

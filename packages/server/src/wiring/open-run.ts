@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Opens a run for an operator: door, certificates, environment; audited when it opens and when it ends. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { OpenRunRequest, OpenRunResponse, RunSummary } from "@postern/contract";
+import type { Run } from "../attestation/process/run.ts";
+import type { Runs } from "../attestation/process/runs.ts";
+import { runEvent } from "../audit/change-events.ts";
+import type { AuditEvent } from "../audit/event-frame.ts";
+import type { Vault } from "../credentials/vault/vault.ts";
+import type { Gateway } from "../gateway/gateway.ts";
+import type { InterceptionAuthority } from "../gateway/ports.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { newId } from "../kernel/ids.ts";
+import { nearestName } from "../kernel/nearest-name.ts";
+import { type Result, ok, refuse } from "../kernel/result.ts";
+import type { Profile } from "../profiles/profile.ts";
+import type { ResourceSet } from "../resources/resource-set.ts";
+import { addedVariables, removedVariables } from "./agent-environment.ts";
+import { authorityBundle } from "./authority.ts";
+import { serveRun } from "./run-callers.ts";
+
+export interface RunParts {
+  readonly runs: Runs;
+  readonly gateway: Gateway;
+  readonly vault: Vault;
+  readonly authority: InterceptionAuthority;
+  readonly profiles: ReadonlyMap<string, Profile>;
+  readonly dataFolder: string;
+  readonly clock: Clock;
+  resources(): ResourceSet;
+  audit(event: AuditEvent): Promise<void>;
+}
+
+export class RunDesk {
+  readonly #parts: RunParts;
+  readonly #bundle: string;
+  readonly #summaries = new Map<string, RunSummary>();
+
+  constructor(parts: RunParts) {
+    this.#parts = parts;
+    this.#bundle = authorityBundle(parts.authority);
+  }
+
+  get open(): readonly RunSummary[] {
+    return [...this.#summaries.values()];
+  }
+
+  async openRun(request: OpenRunRequest, operator: { uid: number }): Promise<Result<OpenRunResponse, string>> {
+    const problem = this.#whyNot(request.agent);
+    if (problem !== undefined) return refuse(problem);
+    const { runs, gateway, vault, profiles, dataFolder, resources } = this.#parts;
+    const { agent, isolated } = request;
+    const run = await runs.openRun({ uid: operator.uid, isolated, ...(agent === undefined ? {} : { agent }) });
+    try {
+      const authority = join(run.folder, "ca.pem");
+      const bundle = join(run.folder, "ca-bundle.pem");
+      writeFileSync(authority, this.#parts.authority.certificatePem, { mode: 0o444 });
+      writeFileSync(bundle, this.#bundle, { mode: 0o444 });
+      await this.#record("open", run, request, operator.uid);
+      serveRun(run, gateway, resources);
+      return ok({
+        run: run.facts.id,
+        folder: run.folder,
+        launchSocket: run.launchSocket,
+        launchToken: run.launchToken,
+        environment: {
+          ...addedVariables(resources(), profiles, agent, { authority, bundle, doorSocket: run.doorSocket }),
+          POSTERN_RUN: run.facts.id,
+        },
+        removedVariables: removedVariables(request.environment, await vault.allSecrets(), profiles.values()),
+        hide: [dataFolder],
+      });
+    } catch (error) {
+      run.close("the run could not be opened");
+      throw error;
+    }
+  }
+
+  #whyNot(agent: string | undefined): string | undefined {
+    const names = this.#parts.resources().all("Agent").map(({ metadata }) => metadata.name);
+    if (names.length === 0) return "no agent is registered: apply an Agent first, see examples/local.yaml";
+    if (agent === undefined || names.includes(agent)) return undefined;
+    const nearest = nearestName(agent, names);
+    return `there is no Agent \`${agent}\`${nearest === undefined ? `; there are ${names.join(", ")}` : `; did you mean \`${nearest}\`?`}`;
+  }
+
+  async #record(change: "open", run: Run, { agent, command, isolated }: OpenRunRequest, uid: number): Promise<void> {
+    const { clock, audit } = this.#parts;
+    const { id } = run.facts;
+    const summary: RunSummary = {
+      id,
+      isolated,
+      command,
+      startedAt: new Date(clock.now()).toISOString(),
+      ...(agent === undefined ? {} : { agent }),
+    };
+    const event = (what: "open" | "close", pid?: number): AuditEvent => {
+      const time = clock.now();
+      return runEvent({ id: newId(time), time, change: what, run: id, agent: agent ?? "", isolated, operatorUid: uid, pid });
+    };
+    await audit(event(change));
+    this.#summaries.set(id, summary);
+    void run.launched.then((leader) => {
+      if (leader.ok && this.#summaries.has(id))
+        this.#summaries.set(id, { ...summary, pid: leader.value.processes.leader.pid });
+    });
+    void run.closed.then(() => {
+      this.#summaries.delete(id);
+      // The end of a run opens nothing: it is noted where it can be.
+      return audit(event("close")).catch(() => {});
+    });
+  }
+}
