@@ -12,10 +12,8 @@ import { OPENAI_MODELS } from "./stand-in/openai.ts";
 import type { StandIn } from "./stand-in/tls-stand-in.ts";
 
 export interface ResourceOptions {
-  /** Agents by name; each matches a process of the present user. */
+  /** Agents by name; each matches a process of the present user that `postern run --agent NAME` started. */
   readonly agents?: readonly string[];
-  /** Selectors that all of the agents must have. */
-  readonly selectors?: readonly string[];
   /** Replaces the models that each policy allows; the hostile ones and the usual ones where absent. */
   readonly models?: Readonly<Record<string, readonly string[]>>;
 }
@@ -39,10 +37,9 @@ export function standInResources(
   options: ResourceOptions = {},
 ): string {
   const agents = options.agents ?? ["demo-agent"];
-  const selectors = options.selectors ?? [`process:uid=${process.getuid?.() ?? 0}`];
   return [
     "kind: TrustProvider\nmetadata: { name: local }\nspec: { kind: process }\n",
-    ...agents.map((name) => agentYaml(name, selectors)),
+    ...agents.map(agentYaml),
     ...standIns.flatMap((standIn) => [
       serverWorkloadYaml(standIn, caCertificate),
       credentialProviderYaml(standIn),
@@ -51,12 +48,12 @@ export function standInResources(
   ].join("---\n");
 }
 
-const agentYaml = (name: string, selectors: readonly string[]) => `\
+const agentYaml = (name: string) => `\
 kind: Agent
 metadata: { name: ${name} }
 spec:
   trustProvider: local
-  selectors: ${JSON.stringify(selectors)}
+  selectors: ["process:uid=${process.getuid?.() ?? 0}", "process:agent=${name}"]
   purpose: calls the stand-ins
 `;
 
