@@ -166,7 +166,10 @@ const policySet: fc.Arbitrary<Policy[]> = fc
   .array(
     fc.record({ agents: fc.uniqueArray(names, { minLength: 1 }), serverWorkload: names, allow: allowSpec }),
     {
-      maxLength: 6,
+      minLength: 1,
+      // At most p9: names are told in their order as text.
+      maxLength: 10,
+      size: "max",
     },
   )
   .map((specs) => specs.map((spec, index) => policy(`p${index}`, spec)));
