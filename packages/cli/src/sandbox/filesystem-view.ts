@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What must the sandbox hide, protect and keep, on this machine? */
+import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { aliasesOf, isInside, parseMountTable, strayKernelMounts, type Mount } from "./mount-table.ts";
+import type { FilesystemView } from "./plan.ts";
+
+/**
+ * Places under /proc that uid 0 may write without any capability: `core_pattern` alone starts a program of the
+ * writer's choice outside every sandbox. (Bubblewrap 0.8 leaves /proc/sys writable for root.)
+ */
+const PROC_READ_ONLY = [
+  "acpi",
+  "asound",
+  "bus",
+  "driver",
+  "dynamic_debug",
+  "fs",
+  "irq",
+  "mtrr",
+  "scsi",
+  "sys",
+  "sysrq-trigger",
+];
+
+export const BASE_DEVICES = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/** Devices that agents compute with; they hold no data of others. */
+const COMPUTE_DEVICES = /^(dri|kfd|kvm|nvidia.*)$/;
+
+/** `undefined` in place of a view: a path that cannot be hidden, with the reason. */
+export function planFilesystemView(
+  hidePaths: readonly string[],
+  runFolder?: string,
+): { ok: true; value: FilesystemView } | { ok: false; reason: string } {
+  const mounts = parseMountTable(readFileSync("/proc/self/mountinfo", "utf8"));
+  const stray = strayKernelMounts(mounts);
+  const hidden = withAliases(hidePaths, mounts);
+  const forbidden = hidden.find((path) => ["/", "/proc", "/dev", "/sys"].includes(path));
+  if (forbidden !== undefined) return { ok: false, reason: `${forbidden} cannot be hidden from the agent` };
+  const all = outermost([...hidden, ...stray.hide]);
+  const isFolder = (path: string) => statSync(path).isDirectory();
+  return {
+    ok: true,
+    value: {
+      hideFolders: all.filter(isFolder),
+      hideFiles: all.filter((path) => !isFolder(path)),
+      readOnly: [
+        ...PROC_READ_ONLY.map((name) => join("/proc", name)).filter((path) => existsSync(path)),
+        ...stray.readOnly.filter((path) => !all.some((folder) => isInside(path, folder))),
+      ],
+      ...(runFolder === undefined ? {} : { runFolder: realpathSync(runFolder) }),
+      devices: computeDevices(),
+    },
+  };
+}
+
+/** Real paths of everything to hide that exists, with the other places where bind mounts show it. */
+function withAliases(paths: readonly string[], mounts: readonly Mount[]): string[] {
+  const hidden = new Set<string>();
+  for (const given of paths) {
+    if (!existsSync(given)) continue;
+    const path = realpathSync(given);
+    const { dev, ino } = statSync(path);
+    hidden.add(path);
+    for (const alias of aliasesOf(path, mounts)) {
+      const found = statSync(alias, { throwIfNoEntry: false });
+      if (found?.dev === dev && found.ino === ino) hidden.add(alias);
+    }
+  }
+  return [...hidden];
+}
+
+const outermost = (paths: readonly string[]): string[] =>
+  [...new Set(paths)].filter((path) => !paths.some((other) => other !== path && isInside(path, other)));
+
+function computeDevices(): string[] {
+  return readdirSync("/dev")
+    .filter((name) => COMPUTE_DEVICES.test(name))
+    .map((name) => join("/dev", name));
+}
+
+/** The folders between a hidden folder and the run folder in it, outermost first, without the run folder itself. */
+export function foldersBetween(hidden: string, inner: string): string[] {
+  const between: string[] = [];
+  for (let path = dirname(inner); path !== hidden && path.length > 1; path = dirname(path))
+    between.unshift(path);
+  return between;
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Which processes of a run hold the client's end of a TCP connection? */
+import { setImmediate as breathe } from "node:timers/promises";
+import { ok, refuse, type Result } from "../../kernel/result.ts";
+import { listMembers, type RunProcesses } from "./membership.ts";
+import { mappedTcpTableAddress, openSockets, readTcpTable, tcpRows, tcpTableAddress } from "./proc.ts";
+
+/** Descriptors looked at before other work gets its turn: some two milliseconds. */
+const TURN = 1000;
+/** A run with more open descriptors than this gets no identity: the search would cost everybody else too much. */
+const MOST_DESCRIPTORS = 300_000;
+
+/** Addresses of a connection, as the gate's side has them. */
+export interface ConnectionAddresses {
+  readonly clientAddress: string;
+  readonly clientPort: number;
+  readonly gateAddress: string;
+  readonly gatePort: number;
+}
+
+export interface Held {
+  /** Inode of the client's socket. */
+  readonly inode: string;
+  readonly holders: readonly number[];
+}
+
+interface Search {
+  readonly addresses: ConnectionAddresses;
+  inode?: string;
+  readonly holders: number[];
+  readonly settle: (result: Result<Held, string>) => void;
+}
+
+/**
+ * Searches for one run. The kernel walks its whole table for one question (some 5 ms), so that is read off the
+ * event loop, and callers that come while a pass is under way share the next one.
+ */
+export class HolderSearch {
+  readonly #run: RunProcesses;
+  #waiting: Search[] = [];
+  #busy = false;
+
+  constructor(run: RunProcesses) {
+    this.#run = run;
+  }
+
+  find(addresses: ConnectionAddresses): Promise<Result<Held, string>> {
+    return new Promise((settle) => {
+      this.#waiting.push({ addresses, holders: [], settle });
+      if (!this.#busy) void this.#work();
+    });
+  }
+
+  async #work(): Promise<void> {
+    this.#busy = true;
+    while (this.#waiting.length > 0) {
+      const searches = this.#waiting;
+      this.#waiting = [];
+      // Passes follow each other on purpose: each serves everybody who came meanwhile.
+      // eslint-disable-next-line no-await-in-loop
+      await this.#findInodes(searches);
+      // eslint-disable-next-line no-await-in-loop
+      const complete = await this.#findHolders(searches);
+      for (const search of searches) search.settle(resultOf(search, complete));
+    }
+    this.#busy = false;
+  }
+
+  async #findInodes(searches: readonly Search[]): Promise<void> {
+    for (const [family, form] of [
+      ["tcp", tcpTableAddress],
+      ["tcp6", mappedTcpTableAddress],
+    ] as const) {
+      const open = searches.filter(({ inode }) => inode === undefined);
+      if (open.length === 0) return;
+      const wanted = Map.groupBy(
+        open,
+        ({ addresses: { clientAddress, clientPort, gateAddress, gatePort } }) =>
+          [form(clientAddress, clientPort), form(gateAddress, gatePort)].join(" "),
+      );
+      // The second family is read only for those whom the first one does not have.
+      // eslint-disable-next-line no-await-in-loop
+      for (const { local, remote, inode } of tcpRows(await readTcpTable(this.#run.leader.pid, family))) {
+        for (const search of wanted.get(`${local} ${remote}`) ?? []) search.inode = inode;
+      }
+    }
+  }
+
+  /** False where the run has too many descriptors to be searched. */
+  async #findHolders(searches: readonly Search[]): Promise<boolean> {
+    const byInode = Map.groupBy(searches, ({ inode }) => inode);
+    let inspected = 0;
+    let turn = 0;
+    for (const pid of listMembers(this.#run)) {
+      const sockets = openSockets(pid, MOST_DESCRIPTORS - inspected);
+      for (const inode of new Set(sockets.inodes)) {
+        for (const search of byInode.get(inode) ?? []) search.holders.push(pid);
+      }
+      inspected += sockets.inspected;
+      turn += sockets.inspected;
+      if (inspected >= MOST_DESCRIPTORS) return false;
+      if (turn >= TURN) {
+        turn = 0;
+        // eslint-disable-next-line no-await-in-loop
+        await breathe();
+      }
+    }
+    return true;
+  }
+}
+
+function resultOf({ inode, holders }: Search, complete: boolean): Result<Held, string> {
+  if (inode === undefined) return refuse("the caller's socket is not in the run's network");
+  if (inode === "0") return refuse("the caller closed the connection before it could be identified");
+  if (!complete) return refuse("the run has too many open descriptors to find the caller");
+  if (holders.length === 0) return refuse("no process of the run holds the connection");
+  return ok({ inode, holders });
+}

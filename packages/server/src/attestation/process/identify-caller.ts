@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Which process is at the other end of a connection to a run's gate or door, and does it belong to the run?
+ *
+ * The order makes the answer hold for one process: a handle on it first (pidfd), then the facts, then the same
+ * facts once more while the handle says that it still lives. A reused process number, an exec in between or a
+ * socket passed on shows as a difference, and the caller is refused.
+ */
+import { ok, refuse, type Result } from "../../kernel/result.ts";
+import type { ExecutableHashes } from "./hash-executable.ts";
+import type { ConnectionAddresses, HolderSearch } from "./find-holders.ts";
+import { belongsTo, type RunProcesses } from "./membership.ts";
+import { closeDescriptor, isAlive, openProcess } from "./native.ts";
+import { openSockets, readCgroup, readCredentials, readExecutable, readStat } from "./proc.ts";
+
+/** What the kernel says about one process, at the moment of asking. */
+export interface ProcessFacts {
+  readonly pid: number;
+  readonly startTime: bigint;
+  readonly uid: number;
+  readonly gid: number;
+  readonly path: string;
+  /** False where a process chose what its path says, by mounts of its own, or the file was replaced. */
+  readonly pathVerified: boolean;
+  readonly deleted: boolean;
+  readonly cgroup: string | undefined;
+  /** Names the unchanged executable file. */
+  readonly fileKey: string;
+  /** Computed when first asked for. */
+  sha256(): Promise<Result<string, string>>;
+}
+
+export interface RunFacts {
+  readonly id: string;
+  readonly isolated: boolean;
+  /** Agent that the operator named when opening the run. */
+  readonly agent?: string;
+}
+
+export interface CallerFacts {
+  readonly run: RunFacts;
+  readonly transport: "tcp" | "unix";
+  /** Every process that holds the connection; at least one. */
+  readonly processes: readonly ProcessFacts[];
+  /** Whether all of them still live and still run the same executables: cheap enough for every request. */
+  stillHolds(): boolean;
+}
+
+export interface CallerSearch {
+  readonly run: RunFacts;
+  readonly processes: RunProcesses;
+  readonly holders: HolderSearch;
+  readonly hashes: ExecutableHashes;
+}
+
+const MOST_DESCRIPTORS = 100_000;
+
+/** The caller of a TCP connection: all processes of the run that hold the client's socket. */
+export async function identifyTcpCaller(
+  search: CallerSearch,
+  addresses: ConnectionAddresses,
+): Promise<Result<CallerFacts, string>> {
+  const held = await search.holders.find(addresses);
+  if (!held.ok) return held;
+  const { inode, holders } = held.value;
+  const processes: ProcessFacts[] = [];
+  for (const pid of holders) {
+    const facts = readFacts(pid, search, (holder) =>
+      openSockets(holder, MOST_DESCRIPTORS).inodes.includes(inode),
+    );
+    // A holder that let go in between is nobody's caller; the others are asked all the same.
+    if (facts === "let-go") continue;
+    if (typeof facts === "string") return refuse(facts);
+    processes.push(facts);
+  }
+  return processes.length === 0
+    ? refuse("the caller let go of the connection meanwhile")
+    : ok(callerFacts(search.run, "tcp", processes));
+}
+
+/** The caller of a Unix connection: the process that connected, which the kernel noted down (SO_PEERCRED). */
+export function identifyUnixCaller(
+  search: CallerSearch,
+  peer: { readonly pid: number; readonly pidfd: number | undefined },
+): Result<CallerFacts, string> {
+  if (peer.pid <= 0) return refuse("the caller is outside of what this server can see");
+  const facts = readFacts(peer.pid, search, () => peer.pidfd === undefined || isAlive(peer.pidfd));
+  if (facts === "let-go") return refuse("the caller ended before it could be identified");
+  return typeof facts === "string" ? refuse(facts) : ok(callerFacts(search.run, "unix", [facts]));
+}
+
+function readFacts(
+  pid: number,
+  { processes, hashes }: CallerSearch,
+  stillConnected: (pid: number) => boolean,
+): ProcessFacts | "let-go" | (string & {}) {
+  const pidfd = openProcess(pid);
+  if (pidfd === undefined) return "let-go";
+  try {
+    const stat = readStat(pid);
+    const credentials = readCredentials(pid);
+    const executable = readExecutable(pid);
+    const cgroup = readCgroup(pid);
+    const member = belongsTo(pid, processes);
+    const after = readExecutable(pid);
+    if (!stillConnected(pid) || !isAlive(pidfd)) return "let-go";
+    if (!member) return "the caller does not belong to the run";
+    if (stat === undefined || credentials === undefined || executable === undefined) {
+      return "the caller's process cannot be read by this server";
+    }
+    if (after?.fileKey !== executable.fileKey || after.path !== executable.path) {
+      return "the caller started another program meanwhile";
+    }
+    const sha256 = () => hashes.hash(pid, executable.fileKey);
+    return { pid, startTime: stat.startTime, ...credentials, ...executable, cgroup, sha256 };
+  } finally {
+    closeDescriptor(pidfd);
+  }
+}
+
+function callerFacts(
+  run: RunFacts,
+  transport: CallerFacts["transport"],
+  processes: readonly ProcessFacts[],
+): CallerFacts {
+  const unchanged = ({ pid, startTime, fileKey }: ProcessFacts) =>
+    readStat(pid)?.startTime === startTime && readExecutable(pid)?.fileKey === fileKey;
+  return { run, transport, processes, stillHolds: () => processes.every(unchanged) };
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Does a process belong to a run? */
+import { listProcesses, readNamespace, readStat } from "./proc.ts";
+
+/** What names a run's processes for certain. */
+export interface RunProcesses {
+  readonly leader: { readonly pid: number; readonly startTime: bigint };
+  /** The run's own process namespace; undefined for a run that is not isolated. */
+  readonly pidNamespace: string | undefined;
+}
+
+/** Deeper than any real nesting; ends a walk through a table that changes meanwhile. */
+const MOST_ANCESTORS = 200;
+
+/**
+ * Isolated: the process lives in the run's process namespace, or in one made inside it. Nobody gets in there from
+ * outside without rights over the run.
+ *
+ * Not isolated: the leader is among its ancestors. A process that let itself be adopted by another parent is no
+ * longer recognised and is refused: the safe side.
+ */
+export function belongsTo(pid: number, run: RunProcesses): boolean {
+  return run.pidNamespace === undefined ? descendsFrom(pid, run.leader) : livesIn(pid, run.pidNamespace);
+}
+
+export function listMembers(run: RunProcesses): number[] {
+  return listProcesses().filter((pid) => belongsTo(pid, run));
+}
+
+/** The server's own process namespace never changes. */
+let outside: string | undefined;
+
+function livesIn(pid: number, wanted: string): boolean {
+  outside ??= readNamespace("self", "pid");
+  let current = pid;
+  for (let step = 0; step < MOST_ANCESTORS; step++) {
+    const namespace = readNamespace(current, "pid");
+    if (namespace === wanted) return true;
+    if (namespace === undefined || namespace === outside) return false;
+    // A namespace that is neither: the first process in it was started from the namespace above.
+    const parent = readStat(current)?.parent;
+    if (parent === undefined || parent <= 1) return false;
+    current = parent;
+  }
+  return false;
+}
+
+function descendsFrom(pid: number, leader: RunProcesses["leader"]): boolean {
+  let current = pid;
+  let stat = readStat(current);
+  for (let step = 0; step < MOST_ANCESTORS && stat !== undefined; step++) {
+    if (current === leader.pid) return stat.startTime === leader.startTime;
+    if (stat.parent <= 1) return false;
+    const parent = readStat(stat.parent);
+    // A parent younger than its child is another process that got the number.
+    if (parent === undefined || parent.startTime > stat.startTime) return false;
+    current = stat.parent;
+    stat = parent;
+  }
+  return false;
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What does /proc say about a process? Everything here may be outdated a moment later: `identify-caller` rechecks. */
+import { readdirSync, readFileSync, readlinkSync, statSync, type BigIntStats } from "node:fs";
+import { readFile } from "node:fs/promises";
+
+/** Reads that fail because the process ended, or because it is not ours to read, give undefined. */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+export interface ProcessStat {
+  readonly parent: number;
+  /** Clock ticks since boot; with the pid it names one process, unlike the pid alone. */
+  readonly startTime: bigint;
+}
+
+/** `/proc/PID/stat`; a zombie counts as gone. The name in it may hold spaces and brackets. */
+export function readStat(pid: number): ProcessStat | undefined {
+  const text = attempt(() => readFileSync(`/proc/${pid}/stat`, "latin1"));
+  if (text === undefined) return undefined;
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  const [state, parent] = fields;
+  const startTime = fields[19];
+  if (state === "Z" || state === "X" || parent === undefined || startTime === undefined) return undefined;
+  return { parent: Number(parent), startTime: BigInt(startTime) };
+}
+
+/** Such as `pid:[4026531836]`. Undefined where it cannot be read. */
+export const readNamespace = (pid: number | "self", kind: "net" | "pid" | "mnt"): string | undefined =>
+  attempt(() => readlinkSync(`/proc/${pid}/ns/${kind}`));
+
+export function listProcesses(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+/** Inode of a socket descriptor of this process. */
+export const socketInode = (descriptor: number): string | undefined =>
+  attempt(() => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${descriptor}`))?.[1]);
+
+/** Inodes of the sockets among the first `limit` descriptors; none where they cannot be read. */
+export function openSockets(pid: number, limit: number): { inodes: string[]; inspected: number } {
+  const folder = `/proc/${pid}/fd`;
+  const names = attempt(() => readdirSync(folder))?.slice(0, limit) ?? [];
+  const inodes = names.flatMap((name) => {
+    const link = attempt(() => readlinkSync(`${folder}/${name}`));
+    return link?.startsWith("socket:[") === true ? [link.slice(8, -1)] : [];
+  });
+  return { inodes, inspected: names.length };
+}
+
+export interface Credentials {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Effective user and group, as this server's user namespace sees them. */
+export function readCredentials(pid: number): Credentials | undefined {
+  const text = attempt(() => readFileSync(`/proc/${pid}/status`, "latin1"));
+  const effective = (name: string) => new RegExp(`^${name}:\\t\\d+\\t(\\d+)`, "m").exec(text ?? "")?.[1];
+  const uid = effective("Uid");
+  const gid = effective("Gid");
+  return uid === undefined || gid === undefined ? undefined : { uid: Number(uid), gid: Number(gid) };
+}
+
+/** Path in the unified hierarchy, or of the systemd hierarchy on older machines. */
+export function readCgroup(pid: number): string | undefined {
+  const text = attempt(() => readFileSync(`/proc/${pid}/cgroup`, "utf8"));
+  const line = /^0::(.*)$/m.exec(text ?? "") ?? /^\d+:name=systemd:(.*)$/m.exec(text ?? "");
+  return line?.[1];
+}
+
+export interface Executable {
+  /** As the kernel gives it. A process that made its own mounts chooses what stands here: see `pathVerified`. */
+  readonly path: string;
+  /** The file was removed or replaced after the process started from it. */
+  readonly deleted: boolean;
+  /** In this server's own view the path leads to the very file that the process runs. */
+  readonly pathVerified: boolean;
+  /** Device, inode, size and times: two equal keys are the same unchanged file. */
+  readonly fileKey: string;
+}
+
+const DELETED = " (deleted)";
+
+export function readExecutable(pid: number): Executable | undefined {
+  const link = attempt(() => readlinkSync(`/proc/${pid}/exe`));
+  const file = attempt(() => statSync(`/proc/${pid}/exe`, { bigint: true }));
+  if (link === undefined || file === undefined) return undefined;
+  const atPath = attempt(() => statSync(link, { bigint: true }));
+  const pathVerified = atPath?.dev === file.dev && atPath.ino === file.ino;
+  const deleted = !pathVerified && link.endsWith(DELETED);
+  return {
+    path: deleted ? link.slice(0, -DELETED.length) : link,
+    deleted,
+    pathVerified,
+    fileKey: fileKey(file),
+  };
+}
+
+export const fileKey = (file: BigIntStats): string =>
+  [file.dev, file.ino, file.size, file.mtimeNs, file.ctimeNs].join(":");
+
+/** A row of `/proc/net/tcp`: addresses in the kernel's hexadecimal form. */
+export interface TcpRow {
+  readonly local: string;
+  readonly remote: string;
+  readonly listening: boolean;
+  /** "0" where no process holds the socket any more. */
+  readonly inode: string;
+}
+
+/** The TCP sockets of the network namespace that `pid` is in. */
+export async function readTcpTable(pid: number, family: "tcp" | "tcp6"): Promise<string> {
+  return readFile(`/proc/${pid}/net/${family}`, "latin1").catch(() => "");
+}
+
+/** The rows of a table, cut as they are asked for because it may be long. */
+export function* tcpRows(table: string): Generator<TcpRow> {
+  for (let start = table.indexOf("\n") + 1; start > 0 && start < table.length;) {
+    const end = table.indexOf("\n", start);
+    const fields = table
+      .slice(start, end < 0 ? undefined : end)
+      .trim()
+      .split(/ +/);
+    const [, local, remote, state] = fields;
+    const inode = fields[9];
+    if (local !== undefined && remote !== undefined && inode !== undefined) {
+      yield { local, remote, listening: state === "0A", inode };
+    }
+    start = end < 0 ? -1 : end + 1;
+  }
+}
+
+/** `127.0.0.1`, 80 → `0100007F:0050`: the address in host order (little-endian), the port as a number. */
+export function tcpTableAddress(address: string, port: number): string {
+  const bytes = address.split(".").map(Number).reverse();
+  return (
+    bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("") +
+    ":" +
+    port.toString(16).padStart(4, "0")
+  ).toUpperCase();
+}
+
+/** How an IPv6 socket shows the same IPv4 address (`::ffff:127.0.0.1`; what Java uses): word by word in host order. */
+export const mappedTcpTableAddress = (address: string, port: number): string =>
+  "0000000000000000FFFF0000" + tcpTableAddress(address, port);

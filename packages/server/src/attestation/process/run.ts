@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What is one run of an agent, from the moment an operator opens it until its leader ends?
+ *
+ * `waiting` for its launch, then `running` with a gate (TCP, in the run's own network where it is isolated) and a
+ * door (a Unix socket), then `closed`: listeners gone, connections cut, folder removed.
+ */
+import { randomBytes } from "node:crypto";
+import { closeSync, mkdirSync, openSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
+import type { Log } from "../../kernel/log.ts";
+import { ok, refuse, type Result } from "../../kernel/result.ts";
+import { HolderSearch } from "./find-holders.ts";
+import type { ExecutableHashes } from "./hash-executable.ts";
+import {
+  identifyTcpCaller,
+  identifyUnixCaller,
+  type CallerFacts,
+  type CallerSearch,
+  type RunFacts,
+} from "./identify-caller.ts";
+import { receiveLaunch } from "./launch-socket.ts";
+import {
+  closeDescriptor,
+  descriptorOf,
+  isAlive,
+  openProcess,
+  peerCredentials,
+  peerProcessHandle,
+} from "./native.ts";
+import { verifyLeader, type Leader } from "./verify-leader.ts";
+
+export interface RunOptions {
+  readonly id: string;
+  /** Folder of all runs; the run makes `<folder>/<id>` in it. */
+  readonly folder: string;
+  /** User whose processes the run is for. */
+  readonly uid: number;
+  readonly isolated: boolean;
+  /** Agent that the operator named. */
+  readonly agent?: string;
+  readonly launchTimeoutMs: number;
+  readonly hashes: ExecutableHashes;
+  readonly log: Log;
+}
+
+export interface PendingCaller {
+  readonly run: RunFacts;
+  /** Under way since the connection was accepted; every call gives the same answer. */
+  identify(): Promise<Result<CallerFacts, string>>;
+}
+
+/** The socket is paused: whoever takes it calls `resume()` once its handlers stand. */
+export type ConnectionListener = (socket: Socket, caller: PendingCaller) => void;
+
+export type RunState = "waiting" | "verifying" | "running" | "refused" | "closed";
+
+const EXIT_CHECK_MS = 100;
+const MOST_LAUNCH_CONNECTIONS = 16;
+const MOST_CONNECTIONS = 4096;
+
+export class Run {
+  readonly facts: RunFacts;
+  readonly folder: string;
+  readonly launchSocket: string;
+  readonly doorSocket: string;
+  /** Shown once, to the operator who opened the run. */
+  readonly launchToken = randomBytes(32).toString("base64url");
+  readonly #options: RunOptions;
+  readonly #servers = new Set<Server>();
+  readonly #sockets = new Set<Socket>();
+  readonly #listeners = new Set<ConnectionListener>();
+  readonly #closed = Promise.withResolvers<string>();
+  readonly #launched = Promise.withResolvers<Result<Leader, string>>();
+  #state: RunState = "waiting";
+  #launchServer: Server | undefined;
+  #launchTimer: NodeJS.Timeout | undefined;
+  #exitTimer: NodeJS.Timeout | undefined;
+  #pidfd: number | undefined;
+  #folderDescriptor: number | undefined;
+
+  private constructor(options: RunOptions) {
+    this.#options = options;
+    const { id, isolated, agent } = options;
+    this.facts = { id, isolated, ...(agent === undefined ? {} : { agent }) };
+    this.folder = join(options.folder, id);
+    this.launchSocket = join(this.folder, "launch.sock");
+    this.doorSocket = join(this.folder, "door.sock");
+  }
+
+  /** Makes the folder and opens both sockets; once it resolves the agent may launch. */
+  static async open(options: RunOptions): Promise<Run> {
+    const run = new Run(options);
+    mkdirSync(run.folder, { recursive: true, mode: 0o700 });
+    // A socket address holds 107 bytes; through the folder's descriptor every path is short.
+    run.#folderDescriptor = openSync(run.folder, "r");
+    try {
+      run.#launchServer = await run.#listenUnix(
+        "launch.sock",
+        MOST_LAUNCH_CONNECTIONS,
+        (socket) => void run.#onLaunch(socket),
+      );
+    } catch (error) {
+      run.close("the launch socket could not be opened");
+      throw error;
+    }
+    run.#launchTimer = setTimeout(() => run.close("no launch in time"), options.launchTimeoutMs);
+    run.#launchTimer.unref();
+    return run;
+  }
+
+  get state(): RunState {
+    return this.#state;
+  }
+
+  /** The leader once it has launched, or why that will not happen. */
+  get launched(): Promise<Result<Leader, string>> {
+    return this.#launched.promise;
+  }
+
+  /** Resolves with the reason when the run has closed. */
+  get closed(): Promise<string> {
+    return this.#closed.promise;
+  }
+
+  onConnection(listener: ConnectionListener): void {
+    this.#listeners.add(listener);
+  }
+
+  /** Ends the run: nothing is accepted any more and every connection is cut. */
+  close(reason = "closed by the server"): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    clearTimeout(this.#launchTimer);
+    clearInterval(this.#exitTimer);
+    for (const server of this.#servers) server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    if (this.#pidfd !== undefined) closeDescriptor(this.#pidfd);
+    rmSync(this.folder, { recursive: true, force: true });
+    if (this.#folderDescriptor !== undefined) closeSync(this.#folderDescriptor);
+    this.#options.log.write("info", "run closed", { run: this.facts.id, reason });
+    this.#launched.resolve(refuse(reason));
+    this.#closed.resolve(reason);
+  }
+
+  async #onLaunch(socket: Socket): Promise<void> {
+    this.#track(socket);
+    const message = await receiveLaunch(socket, this.launchToken);
+    if (message.kind === "gone") return void socket.destroy();
+    if (message.kind === "wrong") return this.#refuseLaunch(message.reason, socket);
+    if (this.#state !== "waiting") {
+      closeDescriptor(message.listener);
+      return void socket.end("no the run has been launched already\n");
+    }
+    this.#state = "verifying";
+    const pidfd = openProcess(message.peer.pid);
+    this.#pidfd = pidfd;
+    const leader =
+      pidfd === undefined
+        ? refuse("the launching process has ended")
+        : await verifyLeader(message.peer, pidfd, message.listener, this.#options);
+    if (this.state === "closed") return closeDescriptor(message.listener);
+    if (!leader.ok) {
+      closeDescriptor(message.listener);
+      return this.#refuseLaunch(leader.reason, socket);
+    }
+    await this.#start(leader.value, message.listener, socket);
+  }
+
+  /** A refused launch ends the run, as soon as the refusal is written or the peer is gone. */
+  #refuseLaunch(reason: string, socket: Socket): void {
+    if (this.#state !== "waiting" && this.#state !== "verifying") return void socket.destroy();
+    this.#state = "refused";
+    const close = () => this.close(`launch refused: ${reason}`);
+    socket.once("close", close);
+    socket.end(`no ${reason}\n`, close);
+  }
+
+  async #start(leader: Leader, listener: number, socket: Socket): Promise<void> {
+    this.#state = "running";
+    clearTimeout(this.#launchTimer);
+    const { hashes } = this.#options;
+    const holders = new HolderSearch(leader.processes);
+    const search: CallerSearch = { run: this.facts, processes: leader.processes, holders, hashes };
+    try {
+      await this.#listen({ fd: listener }, MOST_CONNECTIONS, (each) => this.#onGate(each, search));
+      await this.#listenUnix("door.sock", MOST_CONNECTIONS, (each) => this.#onDoor(each, search));
+    } catch (error) {
+      return this.close(
+        `the gate could not be opened: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+    if (this.state === "closed") return;
+    this.#launchServer?.close();
+    rmSync(this.launchSocket, { force: true });
+    this.#exitTimer = setInterval(() => this.#checkLeader(), EXIT_CHECK_MS);
+    this.#exitTimer.unref();
+    socket.end(`go ${leader.processes.leader.pid}\n`);
+    this.#launched.resolve(ok(leader));
+  }
+
+  #checkLeader(): void {
+    if (this.#pidfd !== undefined && !isAlive(this.#pidfd)) this.close("the agent ended");
+  }
+
+  #onGate(socket: Socket, search: CallerSearch): void {
+    const { remoteAddress, remotePort, localAddress, localPort } = socket;
+    if (!remoteAddress || !remotePort || !localAddress || !localPort) return void socket.destroy();
+    this.#pass(
+      socket,
+      identifyTcpCaller(search, {
+        clientAddress: remoteAddress,
+        clientPort: remotePort,
+        gateAddress: localAddress,
+        gatePort: localPort,
+      }),
+    );
+  }
+
+  #onDoor(socket: Socket, search: CallerSearch): void {
+    const fd = descriptorOf(socket);
+    const peer = fd === undefined ? undefined : peerCredentials(fd);
+    if (fd === undefined || peer === undefined) return void socket.destroy();
+    const pidfd = peerProcessHandle(fd);
+    try {
+      this.#pass(socket, Promise.resolve(identifyUnixCaller(search, { pid: peer.pid, pidfd })));
+    } finally {
+      if (pidfd !== undefined) closeDescriptor(pidfd);
+    }
+  }
+
+  #pass(socket: Socket, identity: Promise<Result<CallerFacts, string>>): void {
+    this.#track(socket);
+    if (this.#listeners.size === 0) socket.destroy();
+    const caller: PendingCaller = { run: this.facts, identify: () => identity };
+    for (const listener of this.#listeners) listener(socket, caller);
+  }
+
+  #track(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    // Peers vanish at any moment; whoever serves the socket sees it close.
+    socket.on("error", () => {});
+  }
+
+  #listenUnix(name: string, most: number, take: (socket: Socket) => void): Promise<Server> {
+    return this.#listen({ path: `/proc/self/fd/${this.#folderDescriptor}/${name}` }, most, take);
+  }
+
+  #listen(
+    where: { path: string } | { fd: number },
+    most: number,
+    take: (socket: Socket) => void,
+  ): Promise<Server> {
+    const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: false }, take);
+    server.maxConnections = most;
+    this.#servers.add(server);
+    return new Promise((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(where, () => {
+        server.off("error", reject);
+        // Running out of descriptors must not end the server: the connection is lost, the run goes on.
+        server.on("error", (error) => {
+          this.#options.log.write("warn", "listener failed", { run: this.facts.id, reason: error.message });
+        });
+        resolve(server);
+      });
+    });
+  }
+}
