@@ -35,7 +35,7 @@ export function dropCapabilities(): void {
   systemCall("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   const header = Buffer.alloc(8);
   header.writeUInt32LE(0x20080522, 0); // _LINUX_CAPABILITY_VERSION_3, this thread
-  systemCall("syscall3", SYSCALL.capset, header, Buffer.alloc(24), 0);
+  systemCall("capset", SYSCALL.capset, header, Buffer.alloc(24), 0);
 }
 
 /**

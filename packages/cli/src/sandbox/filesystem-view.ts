@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What must the sandbox hide, protect and keep, on this machine? */
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { aliasesOf, isInside, parseMountTable, strayKernelMounts, type Mount } from "./mount-table.ts";
 import type { FilesystemView } from "./plan.ts";
 
@@ -28,7 +28,7 @@ export const BASE_DEVICES = ["null", "zero", "full", "random", "urandom", "tty"]
 /** Devices that agents compute with; they hold no data of others. */
 const COMPUTE_DEVICES = /^(dri|kfd|kvm|nvidia.*)$/;
 
-/** `undefined` in place of a view: a path that cannot be hidden, with the reason. */
+/** Everything to hide must exist now; what comes into being later is seen. Refuses what a sandbox cannot be without. */
 export function planFilesystemView(
   hidePaths: readonly string[],
   runFolder?: string,
@@ -78,12 +78,4 @@ function computeDevices(): string[] {
   return readdirSync("/dev")
     .filter((name) => COMPUTE_DEVICES.test(name))
     .map((name) => join("/dev", name));
-}
-
-/** The folders between a hidden folder and the run folder in it, outermost first, without the run folder itself. */
-export function foldersBetween(hidden: string, inner: string): string[] {
-  const between: string[] = [];
-  for (let path = dirname(inner); path !== hidden && path.length > 1; path = dirname(path))
-    between.unshift(path);
-  return between;
 }

@@ -19,7 +19,7 @@ const tcp = (host: string, port: number) =>
     const socket = connect({ host, port, timeout: 2000 }, () => resolve("connected"));
     socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
     socket.on("timeout", () => resolve("timeout"));
-  }).finally(() => {});
+  });
 
 const abstract = (name: string) =>
   new Promise<string>((resolve) => {

@@ -29,13 +29,9 @@ export function errorName(errno: number): string {
 type NativeArgument = number | bigint | string | null | Buffer | readonly (string | null)[];
 type Native = (...values: NativeArgument[]) => number;
 
-const declare = (name: string, parameters: string[]): Native => {
-  const call = libc.func(name, "int", parameters) as Native;
-  return call;
-};
+const declare = (name: string, parameters: string[]): Native => libc.func(name, "int", parameters) as Native;
 
 const raw = {
-  accept4: declare("accept4", ["int", "void *", "void *", "int"]),
   bind: declare("bind", ["int", "void *", "uint32"]),
   close_range: declare("syscall", ["long", "uint32", "uint32", "uint32"]),
   connect: declare("connect", ["int", "void *", "uint32"]),
@@ -54,7 +50,7 @@ const raw = {
   sigaction: declare("sigaction", ["int", "void *", "void *"]),
   sigprocmask: declare("sigprocmask", ["int", "void *", "void *"]),
   socket: declare("socket", ["int", "int", "int"]),
-  syscall3: declare("syscall", ["long", "void *", "void *", "ulong"]),
+  capset: declare("syscall", ["long", "void *", "void *", "ulong"]),
   keyctl: declare("syscall", ["long", "int", "void *"]),
 };
 

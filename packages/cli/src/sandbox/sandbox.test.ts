@@ -91,7 +91,7 @@ function start(
   plan: string,
   stdio: ("pipe" | "inherit" | "ignore")[] = ["pipe", "pipe", "pipe"],
 ): ChildProcess {
-  const [program = "", ...rest] = [...user.become, NODE, START, plan];
+  const [program, ...rest] = [...user.become, NODE, START, plan];
   return spawn(program, rest, { stdio, cwd: "/", env: { PATH: process.env.PATH, OUTSIDE_SECRET: "leak" } });
 }
 
@@ -377,7 +377,7 @@ for (const user of users) {
             "-c",
             "trap 'echo caught; exit 5' INT; echo up; while :; do sleep 0.05; done",
           ]);
-          const [program = "", ...rest] = [...user.become, NODE, START, plan];
+          const [program, ...rest] = [...user.become, NODE, START, plan];
           const child = spawn(program, rest, {
             detached: true,
             cwd: "/",
@@ -397,7 +397,7 @@ except OSError as e: print("errno", e.errno)
 try:
   fcntl.ioctl(0, termios.TIOCSTI | (1 << 32), b"x"); print("typed")
 except (OSError, OverflowError) as e: print("refused")`;
-          const [program = "", ...rest] = [
+          const [program, ...rest] = [
             "script",
             "-qec",
             shellWords([...user.become, NODE, START, planOf(folders, mode, ["python3", "-c", pushed])]),
@@ -421,7 +421,11 @@ except (OSError, OverflowError) as e: print("refused")`;
           const { out } = await finish(
             spawn("script", ["-qec", words, "/dev/null"], { cwd: "/", stdio: ["pipe", "pipe", "inherit"] }),
           );
-          expect(out).toBe("controlled\r\ninteractive\r\ntyped\r\njob\r\nmanaged\r\n");
+          // dash cannot give the terminal back to a group outside of its process namespace, and says so at its end.
+          const lines = out
+            .split("\r\n")
+            .filter((line) => line !== "" && !line.includes("Cannot set tty process group"));
+          expect(lines).toEqual(["controlled", "interactive", "typed", "job", "managed"]);
         });
       },
     );

@@ -7,15 +7,21 @@
  */
 const FIRST_PROCESS = 'exec 9>&2 2>/dev/null; (exec "$@" 2>&9 9>&-); exit $?';
 
+const DIE_WITH_PARENT = ["--pdeathsig", "KILL", "--", "unshare"];
+const NAMESPACES = ["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child=KILL"];
+const DROP_EVERYTHING = [
+  "--no-new-privs",
+  "--ambient-caps=-all",
+  "--inh-caps=-all",
+  "--bounding-set=-all",
+  "--",
+];
+
 /** Arguments of `setpriv`, which starts `unshare`, without the program that they start. */
 export function utilLinuxArguments(identity: { readonly uid: number }): string[] {
-  return [
-    ...["--pdeathsig", "KILL", "--", "unshare"],
-    // Uid 0 inside is needed to mount devpts; the entry program goes back to the caller's identity.
-    ...(identity.uid === 0 ? [] : ["--user", "--map-root-user"]),
-    ...["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child=KILL"],
-    ...["--", "sh", "-c", FIRST_PROCESS, "sh"],
-  ];
+  // Uid 0 inside is needed to mount devpts; the entry program goes back to the caller's identity.
+  const user = identity.uid === 0 ? [] : ["--user", "--map-root-user"];
+  return [...DIE_WITH_PARENT, ...user, ...NAMESPACES, "--", "sh", "-c", FIRST_PROCESS, "sh"];
 }
 
 /**
@@ -29,22 +35,6 @@ export function utilLinuxFinish(
   identity: { readonly uid: number; readonly gid: number },
   locate: (program: string) => string,
 ): string[] {
-  return [
-    ...[
-      locate("unshare"),
-      "--user",
-      `--map-user=${identity.uid}`,
-      `--map-group=${identity.gid}`,
-      "--keep-caps",
-      "--",
-    ],
-    ...[
-      locate("setpriv"),
-      "--no-new-privs",
-      "--ambient-caps=-all",
-      "--inh-caps=-all",
-      "--bounding-set=-all",
-      "--",
-    ],
-  ];
+  const user = ["--user", `--map-user=${identity.uid}`, `--map-group=${identity.gid}`, "--keep-caps", "--"];
+  return [locate("unshare"), ...user, locate("setpriv"), ...DROP_EVERYTHING];
 }

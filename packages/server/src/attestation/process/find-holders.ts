@@ -91,7 +91,7 @@ export class HolderSearch {
     const byInode = Map.groupBy(searches, ({ inode }) => inode);
     let inspected = 0;
     let turn = 0;
-    for (const pid of listMembers(this.#run)) {
+    for (const pid of await listMembers(this.#run)) {
       const sockets = openSockets(pid, MOST_DESCRIPTORS - inspected);
       for (const inode of new Set(sockets.inodes)) {
         for (const search of byInode.get(inode) ?? []) search.holders.push(pid);

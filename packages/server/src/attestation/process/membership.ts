@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Does a process belong to a run? */
+import { setImmediate as breathe } from "node:timers/promises";
 import { listProcesses, readNamespace, readStat } from "./proc.ts";
 
 /** What names a run's processes for certain. */
@@ -23,8 +24,18 @@ export function belongsTo(pid: number, run: RunProcesses): boolean {
   return run.pidNamespace === undefined ? descendsFrom(pid, run.leader) : livesIn(pid, run.pidNamespace);
 }
 
-export function listMembers(run: RunProcesses): number[] {
-  return listProcesses().filter((pid) => belongsTo(pid, run));
+/** Processes looked at before other work gets its turn: some two milliseconds. */
+const TURN = 200;
+
+/** All members at about this moment. A run with very many processes must not stop the server from serving others. */
+export async function listMembers(run: RunProcesses): Promise<number[]> {
+  const members: number[] = [];
+  for (const [index, pid] of listProcesses().entries()) {
+    if (belongsTo(pid, run)) members.push(pid);
+    // eslint-disable-next-line no-await-in-loop
+    if (index % TURN === TURN - 1) await breathe();
+  }
+  return members;
 }
 
 /** The server's own process namespace never changes. */
