@@ -29,7 +29,7 @@ const { values } = parseArgs({ options: { only: { type: "string" }, docs: { type
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => void stopAllPrograms().finally(() => process.exit(1)));
+  process.on(signal, () => void stopAllPrograms().finally(() => process.exit(1)));
 }
 
 async function main(): Promise<number> {
@@ -90,6 +90,10 @@ async function tryWay(client: Client, way: Way, postern: Postern, standIns: Stan
     if (result?.text === EXPECTED) return [];
     return [`${call}: ${shorten(result?.error ?? result?.text ?? `no result (code ${code}) ${stderr}`)}`];
   });
+  if (code !== 0) problems.push(`ended with code ${code}: ${shorten(stderr)}`);
+  if (client.script === "git.sh" && !(await standIns.git!.commits()).includes("pushed by an agent")) {
+    problems.push("nothing was pushed");
+  }
   const leaks = findSecrets(client.name, stdout + stderr, standIns.secrets);
   return [...problems, ...leaks.map(({ secret, encoding }) => `the real ${secret} came back (${encoding})`)];
 }

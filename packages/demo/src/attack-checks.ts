@@ -2,6 +2,7 @@
 /** What did the attacker get? Each judgement has a control that shows the attack could have worked. */
 import { readdir } from "node:fs/promises";
 import { createSocket } from "node:dgram";
+import { join, sep } from "node:path";
 import { findSecrets, FORBIDDEN_MODELS, hostileModel } from "@postern/testkit";
 import type { AttackOrders, AttackReport } from "./attack-orders.ts";
 import { attemptTcp } from "./attack-wire.ts";
@@ -27,8 +28,8 @@ export async function checkAttacks(stage: Stage): Promise<Check[]> {
     judgeProcesses(stage, of("other processes")),
     await judgeDataFolder(stage, of("data folder")),
     judgeEchoes(stage, of("echo")),
-    judgeRefused("a host that nobody listed is refused", of("unlisted host"), /403|server_workload_unknown/),
-    judgeRefused("a forged Host header is refused", of("host swap"), /target_not_canonical|400/),
+    judgeUnlistedHost(of("unlisted host")),
+    judgeHostSwap(stage, of("host swap")),
     judgeMismatch(stage, of("connect mismatch: server name"), of("connect mismatch: host")),
     judgeForbiddenModel(stage, of("forbidden model")),
     await judgeWhy(stage, of("forbidden model")),
@@ -60,13 +61,22 @@ function judgeProcesses(stage: Stage, [report]: AttackReport[]): Check {
   };
 }
 
+/** Its own run folder is the one place in there that an agent sees: certificates and its socket. */
 async function judgeDataFolder(stage: Stage, [report]: AttackReport[]): Promise<Check> {
-  const seen = (report?.["files"] as unknown[] | undefined)?.length;
-  const real = (await readdir(stage.postern.folder, { recursive: true })).length;
+  const { folder } = stage.postern;
+  const isOfRuns = (path: string) => path.startsWith(join(folder, "runs") + sep);
+  const seen = report?.["files"] as { path: string; content: string }[] | undefined;
+  const foreign = seen?.filter(({ path }) => !isOfRuns(path)) ?? [];
+  const found = (seen ?? []).flatMap(({ path, content }) =>
+    findSecrets(path, Buffer.from(content, "base64"), stage.standIns.secrets),
+  );
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const real = entries.filter((entry) => entry.isFile() && !isOfRuns(join(entry.parentPath, entry.name)));
+  const listed = foreign.length === 0 ? "none of them" : foreign.map(({ path }) => path).join(", ");
   return {
     name: "vault, master key and audit log cannot be seen",
-    ok: seen === 0 && real > 0,
-    detail: `${seen ?? "unknown"} files seen by the agent, ${real} entries are there`,
+    ok: seen !== undefined && foreign.length === 0 && found.length === 0 && real.length > 0,
+    detail: `${real.length} files are there, the agent sees ${listed}`,
   };
 }
 
@@ -93,11 +103,19 @@ function judgeEchoes(stage: Stage, reports: AttackReport[]): Check {
   };
 }
 
-function judgeRefused(name: string, [report]: AttackReport[], expected: RegExp): Check {
-  const text = JSON.stringify(report ?? {});
-  const status = Number(report?.["status"] ?? 0);
-  const ok = report !== undefined && !(status >= 200 && status < 300) && expected.test(text);
-  return { name, ok, detail: shorten(text) };
+function judgeUnlistedHost([report]: AttackReport[]): Check {
+  const ok = report?.["tunnel"] === 403;
+  return { name: "a host that nobody listed is refused", ok, detail: shorten(JSON.stringify(report ?? {})) };
+}
+
+function judgeHostSwap(stage: Stage, [report]: AttackReport[]): Check {
+  const arrived = stage.standIns.anthropic.requests.length;
+  const code = /"code":"([a-z_]+)"/.exec(String(report?.["body"]))?.[1];
+  return {
+    name: "a forged Host header is refused",
+    ok: report?.["status"] === 400 && code === "target_not_canonical" && arrived === 0,
+    detail: `status ${String(report?.["status"])} ${code ?? ""}, ${arrived} requests arrived`,
+  };
 }
 
 function judgeMismatch(stage: Stage, byName: AttackReport[], byHost: AttackReport[]): Check {

@@ -37,14 +37,24 @@ export function attemptHostSwap(environment: Environment): Promise<RawAnswer> {
   return sendRaw(url, { method: "GET", path: url.pathname, headers: { host: "api.anthropic.com" } });
 }
 
+/** Does the proxy open a tunnel to a host that nobody listed? */
+export async function attemptTunnel(environment: Environment, target: string): Promise<RawAnswer> {
+  try {
+    const { status, socket } = await openTunnel(environment, target);
+    socket.destroy();
+    return { tunnel: status };
+  } catch (error) {
+    return { error: (error as Error).message };
+  }
+}
+
 /** A tunnel to api.openai.com in which another host is named: by TLS (`serverName`), or by HTTP in any case. */
 export async function attemptConnectMismatch(
   environment: Environment,
   serverName: string,
 ): Promise<RawAnswer> {
-  const proxy = new URL(environment["HTTPS_PROXY"] ?? environment["https_proxy"] ?? "http://127.0.0.1:9");
   try {
-    const { status, socket } = await openTunnel(proxy, "api.openai.com:443");
+    const { status, socket } = await openTunnel(environment, "api.openai.com:443");
     const answer = status === 200 ? await requestThrough(socket, serverName) : {};
     return { ...answer, tunnel: status };
   } catch (error) {
@@ -52,7 +62,8 @@ export async function attemptConnectMismatch(
   }
 }
 
-function openTunnel(proxy: URL, target: string): Promise<{ status: number; socket: Socket }> {
+function openTunnel(environment: Environment, target: string): Promise<{ status: number; socket: Socket }> {
+  const proxy = new URL(environment["HTTPS_PROXY"] ?? environment["https_proxy"] ?? "http://127.0.0.1:9");
   return new Promise((resolve, reject) => {
     const credentials = decodeURIComponent(`${proxy.username}:${proxy.password}`);
     const headers =

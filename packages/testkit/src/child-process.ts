@@ -30,9 +30,21 @@ export interface ProgramOptions {
 }
 
 const running = new Set<RunningProgram>();
-process.on("exit", () => {
+const killAll = () => {
   for (const program of running) signalGroup(program.pid, "SIGKILL");
-});
+};
+process.on("exit", killAll);
+
+/** A process that dies of a signal has no "exit" event; one that handles the signal itself is left to it. */
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+] as const) {
+  process.on(signal, () => {
+    if (process.listenerCount(signal) === 1) process.exit(code);
+  });
+}
 
 export function startProgram(
   command: string,
