@@ -28,8 +28,13 @@ const AGENT = "client";
 const { values } = parseArgs({ options: { only: { type: "string" }, docs: { type: "string" } } });
 const say = (line: string) => void process.stderr.write(`${line}\n`);
 
+/** The rest tidies up after itself once its programs are gone. */
+let interrupted = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.on(signal, () => void stopAllPrograms().finally(() => process.exit(1)));
+  process.on(signal, () => {
+    interrupted = true;
+    void stopAllPrograms();
+  });
 }
 
 async function main(): Promise<number> {
@@ -43,6 +48,7 @@ async function main(): Promise<number> {
       for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
       await postern.apply(standIns.resources({ agents: [AGENT] }));
       for (const client of CLIENTS.filter(({ name }) => name.includes(values.only ?? ""))) {
+        if (interrupted) throw new Error("interrupted");
         outcomes.push(...(await tryClient(client, postern, standIns)));
       }
     } finally {
