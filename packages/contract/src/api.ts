@@ -80,6 +80,8 @@ export interface OpenRunRequest {
   readonly command: string;
   /** The environment that the agent would get; it is checked for secrets and not kept. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Variables that stay although their name looks like a secret's; never those that hold one of the vault. */
+  readonly keep: readonly string[];
 }
 
 export interface OpenRunResponse {

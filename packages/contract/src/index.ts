@@ -8,4 +8,5 @@
  */
 export * from "./api.ts";
 export * from "./problems.ts";
+export * from "./resource-kinds.ts";
 export * from "./resources.ts";

@@ -186,12 +186,3 @@ export const resourceSchema = z.discriminatedUnion("kind", [
 export type Resource = z.infer<typeof resourceSchema>;
 export type ResourceKind = Resource["kind"];
 export type ResourceOf<K extends ResourceKind> = Extract<Resource, { kind: K }>;
-
-/** In the order in which they refer to each other. */
-export const RESOURCE_KINDS = [
-  "TrustProvider",
-  "Agent",
-  "ServerWorkload",
-  "CredentialProvider",
-  "AccessPolicy",
-] as const satisfies readonly ResourceKind[];

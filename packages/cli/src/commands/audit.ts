@@ -2,7 +2,6 @@
 import { createReadStream, createWriteStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { pipeline } from "node:stream/promises";
-import { verifyExportBytes } from "@postern/server/verify-export";
 import { type Command, type Invocation, oneWord, stringFlag } from "../command.ts";
 import { eventLine } from "./event-line.ts";
 
@@ -57,6 +56,7 @@ const verify: Command = {
     const file = oneWord(invocation, "file");
     const key = stringFlag(invocation.flags["key"]);
     const input = file === "-" ? process.stdin : createReadStream(file);
+    const { verifyExportBytes } = await import("@postern/server/verify-export");
     const result = await verifyExportBytes(input, key === undefined ? {} : { vkey: key });
     if (result.ok) return verified(invocation, result.value);
     const { reason, line, detail } = result.reason;

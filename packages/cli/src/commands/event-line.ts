@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+/** The host, where no registered name says it. */
+function host(event: Readonly<Record<string, unknown>>, details: Readonly<Record<string, unknown>>): string[] {
+  const endpoint = event["dst_endpoint"] as { hostname?: string } | undefined;
+  return details["server_workload"] === undefined && endpoint?.hostname !== undefined ? [endpoint.hostname] : [];
+}
+
 /** One audit event as one line for people. Control characters cannot be in it: the log replaces them. */
 export function eventLine(event: Readonly<Record<string, unknown>>): string {
   const details = (event["unmapped"] ?? {}) as Readonly<Record<string, unknown>>;
@@ -9,12 +15,13 @@ export function eventLine(event: Readonly<Record<string, unknown>>): string {
     names.flatMap((name) => {
       const value = details[name];
       if (value === undefined || value === "" || (Array.isArray(value) && value.length === 0)) return [];
-      return [Array.isArray(value) ? value.join(",") : typeof value === "object" ? JSON.stringify(value) : String(value)];
+      if (Array.isArray(value)) return [value.join(",")];
+      return [typeof value === "string" ? value : JSON.stringify(value)];
     });
   const isolated = details["isolated"] === false ? ["NOT ISOLATED"] : [];
   switch (details["kind"]) {
     case "decision":
-      return [time, id, ...words(["outcome", "code", "agent", "server_workload", "operation", "model", "policies", "reasons"]), ...isolated].join("  ");
+      return [time, id, ...words(["outcome", "code", "agent", "server_workload"]), ...host(event, details), ...words(["operation", "model", "policies", "reasons"]), ...isolated].join("  ");
     case "outcome":
       return [time, id, "outcome", ...words(["ended", "agent", "server_workload", "usage", "decision_id"])].join("  ");
     default:

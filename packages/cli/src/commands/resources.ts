@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type ApplyResponse, type Change, RESOURCE_KINDS, type ResourcesResponse, type StoredResource } from "@postern/contract";
+import type { ApplyResponse, Change, ResourcesResponse, StoredResource } from "@postern/contract";
+import { RESOURCE_KINDS } from "@postern/contract/resource-kinds";
 import { type Command, type Invocation, listFlag, UsageError } from "../command.ts";
 
 const fileFlag = {

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, realpathSync } from "node:fs";
-import { resolve } from "node:path";
-import type { OpenRunResponse } from "@postern/contract";
+import { startAgent } from "../agent-run.ts";
 import { type Command, type Invocation, listFlag, stringFlag, UsageError } from "../command.ts";
 import { detectIsolation } from "../sandbox/detect-isolation.ts";
 import { forwardSignals } from "../sandbox/forward-signals.ts";
 import type { IsolationMode } from "../sandbox/plan.ts";
-import { startSandboxed } from "../sandbox/start-sandboxed.ts";
 
 export const run: Command = {
   name: "run",
@@ -31,7 +28,20 @@ export const run: Command = {
     if (invocation.words.length === 0) throw new UsageError("give the command to run: postern run -- CMD …");
     const mode = await chooseMode(invocation);
     if (mode === undefined) return 1;
-    return start(invocation, mode);
+    const { control, environment, flags, note, words } = invocation;
+    const sandboxed = await startAgent({
+      control,
+      mode,
+      environment,
+      agent: stringFlag(flags["agent"]),
+      command: words,
+      keep: listFlag(flags["keep-env"]),
+      hide: listFlag(flags["hide"]),
+    });
+    forwardSignals(sandboxed);
+    const { code, failure } = await sandboxed.exit;
+    if (failure !== undefined) note(failure);
+    return code;
   },
 };
 
@@ -47,55 +57,4 @@ async function chooseMode({ flags, note }: Invocation): Promise<IsolationMode | 
   if (report.nextStep !== undefined) note(`next: ${report.nextStep}`);
   note("or choose to run it without isolation: --no-isolate");
   return undefined;
-}
-
-async function start(invocation: Invocation, mode: IsolationMode): Promise<number> {
-  const { control, environment, flags, note, words } = invocation;
-  const hidden = listFlag(flags["hide"]).map(existingPath);
-  const agent = stringFlag(flags["agent"]);
-  const own = definedOnly(environment);
-  const opened = await control.post<OpenRunResponse>("/v1/runs", {
-    ...(agent === undefined ? {} : { agent }),
-    isolated: mode !== "none",
-    command: words[0],
-    environment: own,
-  });
-  const env = agentEnvironment(own, opened, listFlag(flags["keep-env"]));
-  const sandboxed = startSandboxed({
-    mode,
-    hidePaths: [...opened.hide, ...hidden],
-    runFolder: opened.folder,
-    spec: {
-      launch: { socket: opened.launchSocket, token: opened.launchToken, port: 0 },
-      env,
-      cwd: process.cwd(),
-      command: words,
-    },
-  });
-  forwardSignals(sandboxed);
-  const { code, failure } = await sandboxed.exit;
-  if (failure !== undefined) note(failure);
-  return code;
-}
-
-function agentEnvironment(
-  own: Readonly<Record<string, string>>,
-  { removedVariables, environment }: OpenRunResponse,
-  keep: readonly string[],
-): Record<string, string> {
-  const removed = new Set(removedVariables.filter((name) => !keep.includes(name)));
-  const kept = Object.entries(own).filter(([name]) => !removed.has(name) && name !== "POSTERN_HOME");
-  return { ...Object.fromEntries(kept), ...environment };
-}
-
-function existingPath(path: string): string {
-  const absolute = resolve(path);
-  if (!existsSync(absolute)) throw new UsageError(`--hide ${path}: there is no such file or folder`);
-  return realpathSync(absolute);
-}
-
-function definedOnly(environment: Readonly<Record<string, string | undefined>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  );
 }

@@ -26,7 +26,7 @@ export const up: Command = {
     process.execve!(
       process.execPath,
       [process.execPath, "--disable-warning=ExperimentalWarning", server, ...words],
-      environment as NodeJS.ProcessEnv,
+      environment,
     );
     return 1;
   },

@@ -140,6 +140,7 @@ const openRunSchema = z.strictObject({
   isolated: z.boolean(),
   command: z.string().max(4096),
   environment: z.record(z.string().max(10_000), z.string().max(1_000_000)),
+  keep: z.array(z.string().max(10_000)).max(1000).default([]),
 });
 
 async function openRun(ports: OperatorPorts, call: Call): Promise<OpenRunResponse> {

@@ -24,21 +24,22 @@ const ALTERNATIVES = /^(ANTHROPIC_(FEDERATION_RULE_ID|IDENTITY_TOKEN(_FILE)?|CUS
 
 export function removedVariables(
   environment: Readonly<Record<string, string>>,
+  keep: readonly string[],
   secrets: readonly Secret[],
   profiles: Iterable<Profile>,
 ): string[] {
   const known = new Set([...profiles].flatMap(({ secretVariables }) => secretVariables));
   const patterns = secrets.flatMap((secret) => secretPatterns(secret.expose("scrub")));
   const matcher = new PatternMatcher(patterns.filter((pattern) => pattern.length >= 2));
+  const looksSecret = (name: string, value: string): boolean =>
+    known.has(name) || SECRET_NAME.test(name) || PASSWORD_IN_URL.test(value);
+  const leadsAround = (name: string): boolean => REPLACED.test(name) || ALTERNATIVES.test(name);
+  const holdsSecret = (value: string): boolean =>
+    scrubText(matcher, Buffer.from(value, "utf8").toString("latin1")).found > 0;
   return Object.entries(environment)
     .filter(
       ([name, value]) =>
-        known.has(name) ||
-        SECRET_NAME.test(name) ||
-        PASSWORD_IN_URL.test(value) ||
-        REPLACED.test(name) ||
-        ALTERNATIVES.test(name) ||
-        scrubText(matcher, Buffer.from(value, "utf8").toString("latin1")).found > 0,
+        (looksSecret(name, value) && !keep.includes(name)) || leadsAround(name) || holdsSecret(value),
     )
     .map(([name]) => name);
 }

@@ -68,7 +68,7 @@ export class RunDesk {
           ...addedVariables(resources(), profiles, agent, { authority, bundle, doorSocket: run.doorSocket }),
           POSTERN_RUN: run.facts.id,
         },
-        removedVariables: removedVariables(request.environment, await vault.allSecrets(), profiles.values()),
+        removedVariables: removedVariables(request.environment, request.keep, await vault.allSecrets(), profiles.values()),
         hide: [dataFolder],
       });
     } catch (error) {

@@ -27,7 +27,8 @@ export class OutboundConnection {
       connect: (_options, callback) => {
         if (isHandedOver) return callback(new Error("connection is used up"), null);
         isHandedOver = true;
-        callback(null, socket);
+        // Not at once: the client would not notice a connection made while it is still asking for one.
+        queueMicrotask(() => callback(null, socket));
       },
     });
     socket.once("close", () => this.close());

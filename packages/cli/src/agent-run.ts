@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Opens a run at the server and starts a command in it: what `run` and `doctor` have in common. */
+import { existsSync, realpathSync } from "node:fs";
+import { resolve } from "node:path";
+import type { OpenRunResponse } from "@postern/contract";
+import { UsageError } from "./command.ts";
+import type { ControlClient } from "./control-client.ts";
+import type { IsolationMode } from "./sandbox/plan.ts";
+import { type Sandboxed, startSandboxed } from "./sandbox/start-sandboxed.ts";
+
+export interface AgentRun {
+  readonly control: ControlClient;
+  readonly mode: IsolationMode;
+  readonly agent: string | undefined;
+  readonly command: readonly string[];
+  /** Environment of the user; what is secret in it is taken out. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Variables that stay although their name looks like a secret's. */
+  readonly keep: readonly string[];
+  readonly hide: readonly string[];
+}
+
+export async function startAgent(
+  run: AgentRun,
+  streams?: Parameters<typeof startSandboxed>[1],
+): Promise<Sandboxed> {
+  const hidden = run.hide.map(existingPath);
+  const environment = Object.fromEntries(
+    Object.entries(run.environment).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+  const opened = await run.control.post<OpenRunResponse>("/v1/runs", {
+    ...(run.agent === undefined ? {} : { agent: run.agent }),
+    isolated: run.mode !== "none",
+    command: run.command[0],
+    environment,
+    keep: run.keep,
+  });
+  const plan = {
+    mode: run.mode,
+    hidePaths: [...opened.hide, ...hidden],
+    runFolder: opened.folder,
+    spec: {
+      launch: { socket: opened.launchSocket, token: opened.launchToken, port: 0 },
+      env: agentEnvironment(environment, opened),
+      cwd: process.cwd(),
+      command: run.command,
+    },
+  };
+  return startSandboxed(plan, streams);
+}
+
+function agentEnvironment(
+  own: Readonly<Record<string, string>>,
+  { removedVariables, environment }: OpenRunResponse,
+): Record<string, string> {
+  const removed = new Set([...removedVariables, "POSTERN_HOME"]);
+  return { ...Object.fromEntries(Object.entries(own).filter(([name]) => !removed.has(name))), ...environment };
+}
+
+function existingPath(path: string): string {
+  const absolute = resolve(path);
+  if (!existsSync(absolute)) throw new UsageError(`--hide ${path}: there is no such file or folder`);
+  return realpathSync(absolute);
+}

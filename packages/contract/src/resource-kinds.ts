@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ResourceKind } from "./resources.ts";
+
+/** In the order in which they refer to each other. Apart from the schemas, so that the command line starts fast. */
+export const RESOURCE_KINDS = [
+  "TrustProvider",
+  "Agent",
+  "ServerWorkload",
+  "CredentialProvider",
+  "AccessPolicy",
+] as const satisfies readonly ResourceKind[];
