@@ -2,7 +2,6 @@
 /** The demo's checks against a world without Postern: what must fail there, fails. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createSocket } from "node:dgram";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -61,7 +60,7 @@ function stageWithoutPostern(): Stage {
   return {
     standIns,
     postern: postern as unknown as Postern,
-    udp: { port: (socket.address() as AddressInfo).port, received },
+    udp: { port: socket.address().port, received },
     decoy,
     collected,
     startAgent: (_agent, script, options = {}) => {

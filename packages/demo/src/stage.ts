@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Builds the demo's world: stand-ins, the real product on a temporary folder, secrets, resources, listeners. */
 import { createSocket } from "node:dgram";
-import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import {
   startPostern,
@@ -98,7 +97,7 @@ async function listenUdp() {
   const socket = createSocket("udp4", (message) => void received.push(message.toString("latin1")));
   await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
   const close = () => new Promise<void>((resolve) => socket.close(() => resolve()));
-  return { port: (socket.address() as AddressInfo).port, received, close };
+  return { port: socket.address().port, received, close };
 }
 
 /** The JSON lines of a program's output; anything else is skipped. */

@@ -38,10 +38,10 @@ export async function createTestAuthority(commonName = "Postern test authority")
       extensions: [
         new x509.BasicConstraintsExtension(true, 0, true),
         new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto as Crypto),
+        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
       ],
     },
-    webcrypto as Crypto,
+    webcrypto,
   );
   return {
     certificate: pem("CERTIFICATE", root.rawData),
@@ -72,17 +72,16 @@ async function issueServerCertificate(
         new x509.SubjectAlternativeNameExtension(
           names.map((name) => ({ type: isIP(name) === 0 ? "dns" : "ip", value: name })),
         ),
-        await x509.AuthorityKeyIdentifierExtension.create(root.publicKey, false, webcrypto as Crypto),
+        await x509.AuthorityKeyIdentifierExtension.create(root.publicKey, false, webcrypto),
       ],
     },
-    webcrypto as Crypto,
+    webcrypto,
   );
   const privateKey = await webcrypto.subtle.exportKey("pkcs8", keys.privateKey);
   return { certificate: pem("CERTIFICATE", certificate.rawData), privateKey: pem("PRIVATE KEY", privateKey) };
 }
 
-const newKeyPair = () =>
-  webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]) as Promise<webcrypto.CryptoKeyPair>;
+const newKeyPair = () => webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
 
 /** 16 random octets, positive and without a leading zero (RFC 5280 §4.1.2.2). */
 function newSerial(): string {

@@ -99,7 +99,7 @@ function answerGemini(exchange: Exchange): Promise<void> | void {
   const [, model, method] = MODEL_ROUTE.exec(url.pathname) ?? [];
   const answer = request.method === "POST" ? METHODS[method ?? ""] : undefined;
   if (answer === undefined) return sendError(exchange, 404, { status: "NOT_FOUND", message: "Not found" });
-  return answer(exchange, (request.json ?? {}) as GenerateRequest, model!);
+  return answer(exchange, request.json ?? {}, model!);
 }
 
 const METHODS: Record<

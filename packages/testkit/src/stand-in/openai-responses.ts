@@ -9,7 +9,7 @@ import {
   sendEvents,
   sendJson,
 } from "./answer.ts";
-import { openAiHeaders } from "./openai.ts";
+import { openAiHeaders } from "./openai-headers.ts";
 import type { Exchange } from "./tls-stand-in.ts";
 
 interface ResponsesRequest {

@@ -9,6 +9,7 @@ import {
   sendEvents,
   sendJson,
 } from "./answer.ts";
+import { openAiHeaders } from "./openai-headers.ts";
 import { answerResponses } from "./openai-responses.ts";
 import {
   startTlsStandIn,
@@ -39,15 +40,6 @@ const FAILURES = {
   500: { message: "The server had an error while processing your request", type: "server_error", code: null },
   529: { message: "That model is currently overloaded", type: "server_error", code: "overloaded" },
 };
-
-export const openAiHeaders = () => ({
-  "x-request-id": newStandInId("req_", 32),
-  "openai-organization": "stand-in-org",
-  "openai-processing-ms": "42",
-  "openai-version": "2020-10-01",
-  "x-ratelimit-limit-requests": "10000",
-  "x-ratelimit-remaining-requests": "9999",
-});
 
 export function sendOpenAiError(
   exchange: Exchange,
