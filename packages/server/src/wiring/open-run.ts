@@ -47,17 +47,18 @@ export class RunDesk {
   }
 
   async openRun(request: OpenRunRequest, operator: { uid: number }): Promise<Result<OpenRunResponse, string>> {
-    const problem = this.#whyNot(request.agent);
-    if (problem !== undefined) return refuse(problem);
+    const chosen = this.#chooseAgent(request.agent);
+    if (!chosen.ok) return chosen;
     const { runs, gateway, vault, profiles, dataFolder, resources } = this.#parts;
-    const { agent, isolated } = request;
+    const { isolated } = request;
+    const agent = chosen.value;
     const run = await runs.openRun({ uid: operator.uid, isolated, ...(agent === undefined ? {} : { agent }) });
     try {
       const authority = join(run.folder, "ca.pem");
       const bundle = join(run.folder, "ca-bundle.pem");
       writeFileSync(authority, this.#parts.authority.certificatePem, { mode: 0o444 });
       writeFileSync(bundle, this.#bundle, { mode: 0o444 });
-      await this.#record("open", run, request, operator.uid);
+      await this.#record(run, agent, request, operator.uid);
       serveRun(run, gateway, resources);
       return ok({
         run: run.facts.id,
@@ -77,15 +78,29 @@ export class RunDesk {
     }
   }
 
-  #whyNot(agent: string | undefined): string | undefined {
-    const names = this.#parts.resources().all("Agent").map(({ metadata }) => metadata.name);
-    if (names.length === 0) return "no agent is registered: apply an Agent first, see examples/local.yaml";
-    if (agent === undefined || names.includes(agent)) return undefined;
-    const nearest = nearestName(agent, names);
-    return `there is no Agent \`${agent}\`${nearest === undefined ? `; there are ${names.join(", ")}` : `; did you mean \`${nearest}\`?`}`;
+  /** The agent named by the operator, or the only one there is; undefined leaves it to the selectors. */
+  #chooseAgent(asked: string | undefined): Result<string | undefined, string> {
+    const agents = this.#parts.resources().all("Agent");
+    const names = agents.map(({ metadata }) => metadata.name);
+    const [first] = names;
+    if (first === undefined) return refuse("no agent is registered: apply an Agent first, see examples/agent.yaml");
+    if (asked === undefined) {
+      if (names.length === 1) return ok(first);
+      const canMatch = agents.some(({ spec }) => !spec.selectors.some((each) => each.startsWith("process:agent=")));
+      return canMatch ? ok(undefined) : refuse(`say which agent it is: --agent NAME, one of ${names.join(", ")}`);
+    }
+    if (names.includes(asked)) return ok(asked);
+    const nearest = nearestName(asked, names);
+    const hint = nearest === undefined ? `there are ${names.join(", ")}` : `did you mean \`${nearest}\`?`;
+    return refuse(`there is no Agent \`${asked}\`; ${hint}`);
   }
 
-  async #record(change: "open", run: Run, { agent, command, isolated }: OpenRunRequest, uid: number): Promise<void> {
+  async #record(
+    run: Run,
+    agent: string | undefined,
+    { command, isolated }: OpenRunRequest,
+    uid: number,
+  ): Promise<void> {
     const { clock, audit } = this.#parts;
     const { id } = run.facts;
     const summary: RunSummary = {
@@ -99,7 +114,7 @@ export class RunDesk {
       const time = clock.now();
       return runEvent({ id: newId(time), time, change: what, run: id, agent: agent ?? "", isolated, operatorUid: uid, pid });
     };
-    await audit(event(change));
+    await audit(event("open"));
     this.#summaries.set(id, summary);
     void run.launched.then((leader) => {
       if (leader.ok && this.#summaries.has(id))
