@@ -67,14 +67,16 @@ export function defectOf(status: string): string | undefined {
   return undefined;
 }
 
+/** Value of a kernel setting; undefined where this kernel does not have it. */
+function setting(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return undefined;
+  }
+}
+
 function nextStep(): string {
-  const setting = (path: string) => {
-    try {
-      return readFileSync(path, "utf8").trim();
-    } catch {
-      return undefined;
-    }
-  };
   if (setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") === "1") {
     return "install bubblewrap with its AppArmor profile, or run `sysctl kernel.apparmor_restrict_unprivileged_userns=0` as root";
   }

@@ -39,7 +39,6 @@ export function planFilesystemView(
   const forbidden = hidden.find((path) => ["/", "/proc", "/dev", "/sys"].includes(path));
   if (forbidden !== undefined) return { ok: false, reason: `${forbidden} cannot be hidden from the agent` };
   const all = outermost([...hidden, ...stray.hide]);
-  const isFolder = (path: string) => statSync(path).isDirectory();
   return {
     ok: true,
     value: {
@@ -70,6 +69,8 @@ function withAliases(paths: readonly string[], mounts: readonly Mount[]): string
   }
   return [...hidden];
 }
+
+const isFolder = (path: string): boolean => statSync(path).isDirectory();
 
 const outermost = (paths: readonly string[]): string[] =>
   [...new Set(paths)].filter((path) => !paths.some((other) => other !== path && isInside(path, other)));

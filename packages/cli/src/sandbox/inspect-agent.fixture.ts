@@ -30,7 +30,7 @@ const abstract = (name: string) =>
 const udp = (host: string) =>
   new Promise<string>((resolve) => {
     const socket = createSocket("udp4");
-    socket.send("x", 53, host, (error) => resolve((error as NodeJS.ErrnoException | null)?.code ?? "sent"));
+    socket.send("x", 53, host, (error: NodeJS.ErrnoException | null) => resolve(error?.code ?? "sent"));
   });
 
 function writableKernelFiles(folderName: string, depth: number): string[] {

@@ -74,9 +74,10 @@ function join(head: string, tail: string): string {
   return (head === "/" ? "" : head) + (tail.startsWith("/") ? tail : "/" + tail);
 }
 
+const usual = (path: string): boolean => ["/proc", "/sys", "/dev"].some((folder) => isInside(path, folder));
+
 /** Kernel interfaces mounted at unusual places (a prepared chroot, a test folder) that would undo the sandbox. */
 export function strayKernelMounts(mounts: readonly Mount[]): { hide: string[]; readOnly: string[] } {
-  const usual = (path: string) => ["/proc", "/sys", "/dev"].some((folder) => isInside(path, folder));
   const stray = mounts.filter((mount) => !usual(mount.mountPoint));
   const at = (types: readonly string[]) =>
     stray.filter((mount) => types.includes(mount.type)).map((mount) => mount.mountPoint);

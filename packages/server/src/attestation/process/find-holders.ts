@@ -58,12 +58,20 @@ export class HolderSearch {
       this.#waiting = [];
       // Passes follow each other on purpose: each serves everybody who came meanwhile.
       // eslint-disable-next-line no-await-in-loop
-      await this.#findInodes(searches);
-      // eslint-disable-next-line no-await-in-loop
-      const complete = await this.#findHolders(searches);
-      for (const search of searches) search.settle(resultOf(search, complete));
+      await this.#pass(searches);
     }
     this.#busy = false;
+  }
+
+  /** Settles every search, whatever happens: a server out of descriptors cannot read /proc and must say no. */
+  async #pass(searches: readonly Search[]): Promise<void> {
+    try {
+      await this.#findInodes(searches);
+      const complete = await this.#findHolders(searches);
+      for (const search of searches) search.settle(resultOf(search, complete));
+    } catch {
+      for (const { settle } of searches) settle(refuse("the processes of the run could not be read"));
+    }
   }
 
   async #findInodes(searches: readonly Search[]): Promise<void> {

@@ -71,9 +71,10 @@ describe("selectorsOf", () => {
   };
   const run = { id: "abc", isolated: true };
 
+  const paths = (more: object) =>
+    [...selectorsOf({ ...facts, ...more }, run)].filter((each) => each.includes(":path="));
+
   test("a path that is not verified, or deleted, gives no path selector", () => {
-    const paths = (more: object) =>
-      [...selectorsOf({ ...facts, ...more }, run)].filter((each) => each.includes(":path="));
     expect(paths({})).toEqual(["process:path=/bin/agent"]);
     expect(paths({ pathVerified: false })).toEqual([]);
     expect(paths({ deleted: true })).toEqual([]);

@@ -36,10 +36,10 @@ export function matchAgent<Agent extends AgentRegistration>(
   const [only] = matching;
   if (only !== undefined && matching.length === 1) return ok(only);
   if (matching.length > 1)
-    return refuse({ code: "agent_ambiguous", agents: matching.map(({ name }) => name).sort() });
+    return refuse({ code: "agent_ambiguous", agents: matching.map(({ name }) => name).toSorted() });
   const nearMisses = candidates
     .map(({ agent, failed }) => ({ agent: agent.name, failed }))
-    .sort((a, b) => a.failed.length - b.failed.length || (a.agent < b.agent ? -1 : 1))
+    .toSorted((a, b) => a.failed.length - b.failed.length || (a.agent < b.agent ? -1 : 1))
     .slice(0, MOST_NEAR_MISSES);
   return refuse({ code: "no_agent_matches", nearMisses });
 }

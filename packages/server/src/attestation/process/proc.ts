@@ -139,7 +139,7 @@ export function* tcpRows(table: string): Generator<TcpRow> {
 
 /** `127.0.0.1`, 80 → `0100007F:0050`: the address in host order (little-endian), the port as a number. */
 export function tcpTableAddress(address: string, port: number): string {
-  const bytes = address.split(".").map(Number).reverse();
+  const bytes = address.split(".").map(Number).toReversed();
   return (
     bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("") +
     ":" +

@@ -77,10 +77,10 @@ class TestServer {
     const order = JSON.stringify({ folder: join(data, "runs"), isolated: mode !== "none", ...more });
     const [program, ...rest] = [...user.become, NODE, SERVER, order];
     this.child = spawn(program, rest, { stdio: ["pipe", "pipe", "inherit"], cwd: "/" });
-    let rest_ = "";
+    let unfinished = "";
     this.child.stdout!.setEncoding("utf8").on("data", (chunk: string) => {
-      const lines = (rest_ + chunk).split("\n");
-      rest_ = lines.pop()!;
+      const lines = (unfinished + chunk).split("\n");
+      unfinished = lines.pop()!;
       this.events.push(...lines.map((line) => JSON.parse(line) as Event));
       for (const wake of this.#wake.splice(0)) wake();
     });
@@ -134,10 +134,12 @@ class TestServer {
       await ended;
     }
     rmSync(this.base, { recursive: true, force: true });
+    for (const link of links.splice(0)) rmSync(link, { force: true });
   }
 }
 
 const servers: TestServer[] = [];
+const links: string[] = [];
 function serve(user: User, mode: Mode, more: { launchTimeoutMs?: number; agent?: string } = {}): TestServer {
   const server = new TestServer(user, mode, more);
   servers.push(server);
@@ -169,6 +171,7 @@ function short(server: TestServer, path: string): string {
   const link = `/tmp/pt-${process.pid}-${servers.length}`;
   rmSync(link, { force: true });
   spawnSync("ln", ["-s", join(path, ".."), link]);
+  links.push(link);
   return join(link, path.slice(path.lastIndexOf("/") + 1));
 }
 

@@ -96,10 +96,8 @@ export class Run {
     // A socket address holds 107 bytes; through the folder's descriptor every path is short.
     run.#folderDescriptor = openSync(run.folder, "r");
     try {
-      run.#launchServer = await run.#listenUnix(
-        "launch.sock",
-        MOST_LAUNCH_CONNECTIONS,
-        (socket) => void run.#onLaunch(socket),
+      run.#launchServer = await run.#listenUnix("launch.sock", MOST_LAUNCH_CONNECTIONS, (socket) =>
+        run.#takeLaunch(socket),
       );
     } catch (error) {
       run.close("the launch socket could not be opened");
@@ -142,6 +140,15 @@ export class Run {
     this.#options.log.write("info", "run closed", { run: this.facts.id, reason });
     this.#launched.resolve(refuse(reason));
     this.#closed.resolve(reason);
+  }
+
+  #takeLaunch(socket: Socket): void {
+    this.#onLaunch(socket).catch((error: unknown) => {
+      this.#refuseLaunch(
+        `the launch failed: ${error instanceof Error ? error.message : String(error)}`,
+        socket,
+      );
+    });
   }
 
   async #onLaunch(socket: Socket): Promise<void> {
@@ -233,7 +240,9 @@ export class Run {
   #pass(socket: Socket, identity: Promise<Result<CallerFacts, string>>): void {
     this.#track(socket);
     if (this.#listeners.size === 0) socket.destroy();
-    const caller: PendingCaller = { run: this.facts, identify: () => identity };
+    // Settled here, because nobody may ever ask.
+    const settled = identity.catch(() => refuse("the caller could not be identified"));
+    const caller: PendingCaller = { run: this.facts, identify: () => settled };
     for (const listener of this.#listeners) listener(socket, caller);
   }
 

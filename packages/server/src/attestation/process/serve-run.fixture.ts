@@ -5,9 +5,10 @@
  * Takes one JSON argument, prints one JSON line per event, answers every HTTP request with what it knows of the
  * caller, or with the reason of the refusal, and ends with its standard input.
  */
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { CallerFacts } from "./identify-caller.ts";
+import type { PendingCaller } from "./run.ts";
 import { Runs } from "./runs.ts";
 import { selectorsWithHashOf } from "./selectors.ts";
 
@@ -24,7 +25,9 @@ const log = { write: (_level: string, message: string, fields = {}) => say({ log
 const runs = new Runs(order.folder, log, order.launchTimeoutMs);
 const callers = new WeakMap<Socket, CallerFacts>();
 
-const http = createServer(async (request, response) => {
+const http = createServer((request, response) => void answer(request, response));
+
+async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const caller = callers.get(request.socket)!;
   const processes = await Promise.all(
     caller.processes.map(async (each) => {
@@ -37,23 +40,27 @@ const http = createServer(async (request, response) => {
     }),
   );
   response.end(JSON.stringify({ transport: caller.transport, processes, stillHolds: caller.stillHolds() }));
-});
+}
 
 const run = await runs.openRun({
   uid: process.getuid!(),
   isolated: order.isolated,
   ...(order.agent === undefined ? {} : { agent: order.agent }),
 });
-run.onConnection(async (socket, caller) => {
+run.onConnection((socket, caller) => void serve(socket, caller));
+
+async function serve(socket: Socket, caller: PendingCaller): Promise<void> {
   const identity = await caller.identify();
   if (!identity.ok) {
     say({ refused: identity.reason });
-    return void socket.end(`HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n${identity.reason}`);
+    socket.end(`HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n${identity.reason}`);
+    return;
   }
   callers.set(socket, identity.value);
   http.emit("connection", socket);
   socket.resume();
-});
+}
+
 const { launchSocket, doorSocket, launchToken, folder } = run;
 say({ opened: { launchSocket, doorSocket, launchToken, folder, id: run.facts.id, pid: process.pid } });
 void run.launched.then((result) =>
