@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Opens a run at the server and starts a command in it: what `run` and `doctor` have in common. */
 import { existsSync, realpathSync } from "node:fs";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { OpenRunResponse } from "@postern/contract";
 import { UsageError } from "./command.ts";
 import type { ControlClient } from "./control-client.ts";
+import { escapeRoutes } from "./escape-routes.ts";
 import type { IsolationMode } from "./sandbox/plan.ts";
 import { type Sandboxed, startSandboxed } from "./sandbox/start-sandboxed.ts";
 
@@ -37,7 +39,8 @@ export async function startAgent(
   });
   const plan = {
     mode: run.mode,
-    hidePaths: [...opened.hide, ...hidden],
+    hidePaths: [...opened.hide, ...escapeRoutes(run.environment), ...hidden],
+    readOnlyPaths: programPaths(),
     runFolder: opened.folder,
     spec: {
       launch: { socket: opened.launchSocket, token: opened.launchToken, port: 0 },
@@ -47,6 +50,12 @@ export async function startAgent(
     },
   };
   return startSandboxed(plan, streams);
+}
+
+/** Postern's own program: an agent that could change it would be let out at the next start. */
+function programPaths(): string[] {
+  const root = fileURLToPath(new URL("../../..", import.meta.url));
+  return [...["packages", "node_modules", "postern"].map((name) => join(root, name)), process.execPath];
 }
 
 function agentEnvironment(

@@ -60,10 +60,9 @@ export function exposureCandidates(
   const candidates: Exposure[] = [
     ...IN_HOME.map(([path, what]) => ({ path: join(home, path), what })),
     ...SOCKETS.map(([path, what]) => ({ path, what })),
-    { path: join(runtime, "bus"), what: "the session bus: starts programs outside the isolation" },
-    { path: join(runtime, "systemd/private"), what: "the user's systemd: starts programs outside the isolation" },
     { path: join(runtime, "docker.sock"), what: "rootless Docker's socket: starts programs outside the isolation" },
     { path: join(runtime, "podman/podman.sock"), what: "Podman's socket: starts programs outside the isolation" },
+    { path: "/tmp/.X11-unix", what: "X11's sockets: types into your other windows" },
     { path: join(runtime, "gnupg"), what: "GnuPG agent's sockets: signs and decrypts with your keys" },
     { path: join(runtime, "keyring"), what: "the key ring's sockets" },
   ];

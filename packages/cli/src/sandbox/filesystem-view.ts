@@ -32,6 +32,7 @@ const COMPUTE_DEVICES = /^(dri|kfd|kvm|nvidia.*)$/;
 export function planFilesystemView(
   hidePaths: readonly string[],
   runFolder?: string,
+  readOnlyPaths: readonly string[] = [],
 ): { ok: true; value: FilesystemView } | { ok: false; reason: string } {
   const mounts = parseMountTable(readFileSync("/proc/self/mountinfo", "utf8"));
   const stray = strayKernelMounts(mounts);
@@ -46,7 +47,9 @@ export function planFilesystemView(
       hideFiles: all.filter((path) => !isFolder(path)),
       readOnly: [
         ...PROC_READ_ONLY.map((name) => join("/proc", name)).filter((path) => existsSync(path)),
-        ...stray.readOnly.filter((path) => !all.some((folder) => isInside(path, folder))),
+        ...[...stray.readOnly, ...readOnlyPaths.filter((path) => existsSync(path)).map((path) => realpathSync(path))].filter(
+          (path) => !all.some((folder) => path === folder || isInside(path, folder)),
+        ),
       ],
       ...(runFolder === undefined ? {} : { runFolder: realpathSync(runFolder) }),
       devices: computeDevices(),

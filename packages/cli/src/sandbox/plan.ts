@@ -25,6 +25,8 @@ export interface SandboxPlan {
   readonly mode: IsolationMode;
   /** Absolute paths: directories become empty, files become empty. The data folder comes first. */
   readonly hidePaths: readonly string[];
+  /** Absolute paths that the agent may read and not change; those that do not exist are left out. */
+  readonly readOnlyPaths?: readonly string[];
   /** Stays visible, read-only, at the same path even when it lies in a hidden folder. */
   readonly runFolder?: string;
   readonly spec: EntrySpec;

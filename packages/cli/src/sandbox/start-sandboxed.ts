@@ -55,7 +55,7 @@ function prepare(
 ): { ok: true; value: { runner: string[]; orders: EntryOrders } } | { ok: false; reason: string } {
   const orders: EntryOrders = { spec: plan.spec, mode: plan.mode };
   if (plan.mode === "none") return { ok: true, value: { runner: [], orders } };
-  const view = planFilesystemView(plan.hidePaths, plan.runFolder);
+  const view = planFilesystemView(plan.hidePaths, plan.runFolder, plan.readOnlyPaths);
   if (!view.ok) return view;
   const identity = { uid: process.getuid!(), gid: process.getgid!() };
   if (plan.mode === "bubblewrap") {
