@@ -63,7 +63,10 @@ function agentEnvironment(
   { removedVariables, environment }: OpenRunResponse,
 ): Record<string, string> {
   const removed = new Set([...removedVariables, "POSTERN_HOME"]);
-  return { ...Object.fromEntries(Object.entries(own).filter(([name]) => !removed.has(name))), ...environment };
+  return {
+    ...Object.fromEntries(Object.entries(own).filter(([name]) => !removed.has(name))),
+    ...environment,
+  };
 }
 
 function existingPath(path: string): string {

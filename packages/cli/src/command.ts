@@ -42,7 +42,9 @@ export interface Command {
 /** Wrong words on the command line: exit code 2. */
 export class UsageError extends Error {}
 
-export const parseOptions = (flags: Readonly<Record<string, Flag>>): NonNullable<ParseArgsConfig["options"]> =>
+export const parseOptions = (
+  flags: Readonly<Record<string, Flag>>,
+): NonNullable<ParseArgsConfig["options"]> =>
   Object.fromEntries(
     Object.entries(flags).map(([name, { type, short, multiple }]) => [
       name,
@@ -50,7 +52,8 @@ export const parseOptions = (flags: Readonly<Record<string, Flag>>): NonNullable
     ]),
   );
 
-export const stringFlag = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+export const stringFlag = (value: unknown): string | undefined =>
+  typeof value === "string" ? value : undefined;
 export const listFlag = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : []);
 
 /** Exactly one word, named for the error message. */

@@ -66,10 +66,17 @@ export class ControlClient {
   #send(method: string, path: string, body: Buffer | undefined): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const outgoing = httpRequest(
-        { socketPath: this.#socketPath, method, path, headers: { host: "postern", "content-length": body?.length ?? 0 } },
+        {
+          socketPath: this.#socketPath,
+          method,
+          path,
+          headers: { host: "postern", "content-length": body?.length ?? 0 },
+        },
         resolve,
       );
-      outgoing.once("error", (error: NodeJS.ErrnoException) => reject(new ControlError(this.#unreachable(error))));
+      outgoing.once("error", (error: NodeJS.ErrnoException) =>
+        reject(new ControlError(this.#unreachable(error))),
+      );
       outgoing.end(body);
     });
   }

@@ -44,7 +44,12 @@ async function runCommand(command: Command, words: readonly string[]): Promise<n
   const { own, rest } = command.passesRest === true ? splitRest(words, flags) : { own: words, rest: [] };
   let parsed;
   try {
-    parsed = parseArgs({ args: [...own], options: parseOptions(flags), allowPositionals: true, strict: true });
+    parsed = parseArgs({
+      args: [...own],
+      options: parseOptions(flags),
+      allowPositionals: true,
+      strict: true,
+    });
   } catch (error) {
     throw new UsageError((error as Error).message.split(". ")[0]!);
   }
@@ -101,6 +106,7 @@ function explain(error: unknown, command: Command, json: boolean): number {
   process.stderr.write(`postern: ${message}\n`);
   for (const place of problem?.places ?? [])
     process.stderr.write(`  ${place.file}:${place.line}:${place.column} ${place.path}: ${place.message}\n`);
-  if (problem !== undefined && problem.places === undefined) process.stderr.write(`  next: ${problem.nextStep}\n`);
+  if (problem !== undefined && problem.places === undefined)
+    process.stderr.write(`  next: ${problem.nextStep}\n`);
   return 1;
 }

@@ -9,9 +9,12 @@ const cut: Command = {
   flags: { reason: { type: "string", value: "TEXT", help: "why, for the audit log" } },
   run: async (invocation) => {
     const agent = oneWord(invocation, "agent");
-    const answer = await invocation.control.post<AgentStateResponse>(`/v1/agents/${encodeURIComponent(agent)}/cut`, {
-      reason: stringFlag(invocation.flags["reason"]),
-    });
+    const answer = await invocation.control.post<AgentStateResponse>(
+      `/v1/agents/${encodeURIComponent(agent)}/cut`,
+      {
+        reason: stringFlag(invocation.flags["reason"]),
+      },
+    );
     invocation.print(
       invocation.json
         ? JSON.stringify(answer)
@@ -28,8 +31,13 @@ const restore: Command = {
   flags: {},
   run: async (invocation) => {
     const agent = oneWord(invocation, "agent");
-    const answer = await invocation.control.post<AgentStateResponse>(`/v1/agents/${encodeURIComponent(agent)}/restore`, {});
-    invocation.print(invocation.json ? JSON.stringify(answer) : `agent ${agent} may pass again, as policies allow`);
+    const answer = await invocation.control.post<AgentStateResponse>(
+      `/v1/agents/${encodeURIComponent(agent)}/restore`,
+      {},
+    );
+    invocation.print(
+      invocation.json ? JSON.stringify(answer) : `agent ${agent} may pass again, as policies allow`,
+    );
     return 0;
   },
 };

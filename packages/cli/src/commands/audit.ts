@@ -28,7 +28,8 @@ const exportLog: Command = {
   usage: "audit export [FILE]",
   summary: "write the log with its checkpoint, to be verified anywhere",
   flags: {},
-  details: "JSON Lines: a header, one event a line, a signed checkpoint. Standard output where no FILE is given.",
+  details:
+    "JSON Lines: a header, one event a line, a signed checkpoint. Standard output where no FILE is given.",
   run: async (invocation) => {
     const stream = await invocation.control.stream("/v1/audit/export");
     const file = invocation.words.length === 0 ? undefined : oneWord(invocation, "file");
@@ -66,11 +67,16 @@ const verify: Command = {
   },
 };
 
-function verified({ json, print, note }: Invocation, report: { entries: number; keyPinned: boolean; root: string }): number {
+function verified(
+  { json, print, note }: Invocation,
+  report: { entries: number; keyPinned: boolean; root: string },
+): number {
   if (json) print(JSON.stringify({ ok: true, ...report }));
   else print(`verified: ${report.entries} entries, root ${report.root}`);
   if (!report.keyPinned && !json)
-    note("the key was taken from the export itself: give --key to exclude a log that was rewritten as a whole");
+    note(
+      "the key was taken from the export itself: give --key to exclude a log that was rewritten as a whole",
+    );
   return 0;
 }
 

@@ -17,7 +17,8 @@ export const demo: Command = {
         ["--disable-warning=ExperimentalWarning", program, ...(json ? ["--json"] : [])],
         { stdio: "inherit" },
       );
-      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
+      for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
+        process.on(signal, () => child.kill(signal));
       child.once("exit", (code) => resolve(code ?? 1));
     }),
 };

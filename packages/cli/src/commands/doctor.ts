@@ -14,9 +14,15 @@ import { detectIsolation } from "../sandbox/detect-isolation.ts";
 export const doctor: Command = {
   name: "doctor",
   usage: "doctor",
-  summary: "prove that the agent cannot read the secret while its call succeeds; say what else it could reach",
+  summary:
+    "prove that the agent cannot read the secret while its call succeeds; say what else it could reach",
   flags: {
-    hide: { type: "string", multiple: true, value: "PATH", help: "as for `run`: see what is left with this hidden" },
+    hide: {
+      type: "string",
+      multiple: true,
+      value: "PATH",
+      help: "as for `run`: see what is left with this hidden",
+    },
   },
   details:
     "Puts a canary secret in the vault, calls a canary server on loopback through the gateway as an isolated agent,\n" +
@@ -25,7 +31,11 @@ export const doctor: Command = {
     const isolation = await detectIsolation();
     if (isolation.mode === "none") {
       const reasons = isolation.failed.map(({ mode, reason }) => `${mode}: ${reason}`).join("; ");
-      return report(invocation, [{ name: "isolation", ok: false, detail: `${reasons}; ${isolation.nextStep}` }], []);
+      return report(
+        invocation,
+        [{ name: "isolation", ok: false, detail: `${reasons}; ${isolation.nextStep}` }],
+        [],
+      );
     }
     const canary = `canary-${randomBytes(24).toString("base64url")}`;
     const upstream = await startCanaryUpstream(canary);
@@ -36,7 +46,11 @@ export const doctor: Command = {
       const seen = await runProbe(invocation, isolation.mode, name, upstream, candidates);
       const checks = judge(seen, canary, upstream.right());
       const reachable = candidates.filter(({ path }) => seen.reachable.includes(path));
-      return report(invocation, [{ name: "isolation", ok: true, detail: isolation.mode }, ...checks], reachable);
+      return report(
+        invocation,
+        [{ name: "isolation", ok: true, detail: isolation.mode }, ...checks],
+        reachable,
+      );
     } finally {
       upstream.close();
       await takeDown(invocation, name);
@@ -124,7 +138,11 @@ async function runProbe(
   return JSON.parse(output) as ProbeReport;
 }
 
-function report({ json, print }: Invocation, checks: readonly Check[], reachable: readonly Exposure[]): number {
+function report(
+  { json, print }: Invocation,
+  checks: readonly Check[],
+  reachable: readonly Exposure[],
+): number {
   const isSound = checks.every(({ ok }) => ok);
   const open = reachable.map(({ path, what }) => ({ path, what, close: `postern run --hide ${path}` }));
   if (json) print(JSON.stringify({ checks, reachable: open }));
@@ -132,7 +150,11 @@ function report({ json, print }: Invocation, checks: readonly Check[], reachable
     for (const { name, ok, detail } of checks) print(`${ok ? "ok  " : "FAIL"}  ${name}: ${detail}`);
     if (open.length > 0) print("\nstill within the agent's reach, as far as this looked:");
     for (const { path, what, close } of open) print(`  ${path}  (${what})\n      close it: ${close}`);
-    print(isSound ? "\nthe agent cannot read the secret, and its call succeeded" : "\nNOT SAFE: see the lines marked FAIL");
+    print(
+      isSound
+        ? "\nthe agent cannot read the secret, and its call succeeded"
+        : "\nNOT SAFE: see the lines marked FAIL",
+    );
   }
   return isSound ? 0 : 1;
 }

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /** The host, where no registered name says it. */
-function host(event: Readonly<Record<string, unknown>>, details: Readonly<Record<string, unknown>>): string[] {
+function host(
+  event: Readonly<Record<string, unknown>>,
+  details: Readonly<Record<string, unknown>>,
+): string[] {
   const endpoint = event["dst_endpoint"] as { hostname?: string } | undefined;
-  return details["server_workload"] === undefined && endpoint?.hostname !== undefined ? [endpoint.hostname] : [];
+  return details["server_workload"] === undefined && endpoint?.hostname !== undefined
+    ? [endpoint.hostname]
+    : [];
 }
 
 /** One audit event as one line for people. Control characters cannot be in it: the log replaces them. */
@@ -21,10 +26,27 @@ export function eventLine(event: Readonly<Record<string, unknown>>): string {
   const isolated = details["isolated"] === false ? ["NOT ISOLATED"] : [];
   switch (details["kind"]) {
     case "decision":
-      return [time, id, ...words(["outcome", "code", "agent", "server_workload"]), ...host(event, details), ...words(["operation", "model", "policies", "reasons"]), ...isolated].join("  ");
+      return [
+        time,
+        id,
+        ...words(["outcome", "code", "agent", "server_workload"]),
+        ...host(event, details),
+        ...words(["operation", "model", "policies", "reasons"]),
+        ...isolated,
+      ].join("  ");
     case "outcome":
-      return [time, id, "outcome", ...words(["ended", "agent", "server_workload", "usage", "decision_id"])].join("  ");
+      return [
+        time,
+        id,
+        "outcome",
+        ...words(["ended", "agent", "server_workload", "usage", "decision_id"]),
+      ].join("  ");
     default:
-      return [time, id, ...words(["kind", "change", "resource_kind", "name", "agent", "run", "version", "reason"]), ...isolated].join("  ");
+      return [
+        time,
+        id,
+        ...words(["kind", "change", "resource_kind", "name", "agent", "run", "version", "reason"]),
+        ...isolated,
+      ].join("  ");
   }
 }

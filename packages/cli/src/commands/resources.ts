@@ -31,7 +31,10 @@ const diff: Command = {
   run: (invocation) => applyFiles(invocation, true),
 };
 
-async function applyFiles({ control, flags, json, print, words }: Invocation, dryRun: boolean): Promise<number> {
+async function applyFiles(
+  { control, flags, json, print, words }: Invocation,
+  dryRun: boolean,
+): Promise<number> {
   const names = [...listFlag(flags["file"]), ...words];
   if (names.length === 0) throw new UsageError("give a file: -f FILE");
   const files = names.flatMap(readFiles);
@@ -45,7 +48,9 @@ function readFiles(name: string): { name: string; text: string }[] {
   try {
     if (name === "-") return [{ name: "(standard input)", text: readFileSync(0, "utf8") }];
     if (!statSync(name).isDirectory()) return [{ name, text: readFileSync(name, "utf8") }];
-    const inside = readdirSync(name).filter((file) => /\.ya?ml$/.test(file)).sort();
+    const inside = readdirSync(name)
+      .filter((file) => /\.ya?ml$/.test(file))
+      .sort();
     if (inside.length === 0) throw new UsageError(`no YAML file in ${name}`);
     return inside.flatMap((file) => readFiles(join(name, file)));
   } catch (error) {
@@ -68,17 +73,28 @@ const get: Command = {
   run: async ({ control, json, print, words }) => {
     const [kind, name, ...rest] = words;
     if (rest.length > 0) throw new UsageError("give a kind and a name at most");
-    const path = ["/v1/resources", ...(kind === undefined ? [] : [kindOf(kind)]), ...(name === undefined ? [] : [name])];
-    const answer = await control.get<ResourcesResponse>(path.map((part, i) => (i === 0 ? part : encodeURIComponent(part))).join("/"));
+    const path = [
+      "/v1/resources",
+      ...(kind === undefined ? [] : [kindOf(kind)]),
+      ...(name === undefined ? [] : [name]),
+    ];
+    const answer = await control.get<ResourcesResponse>(
+      path.map((part, i) => (i === 0 ? part : encodeURIComponent(part))).join("/"),
+    );
     if (json) print(JSON.stringify(answer));
-    else for (const stored of answer.resources) print(name === undefined ? line(stored) : JSON.stringify(stored, null, 2));
+    else
+      for (const stored of answer.resources)
+        print(name === undefined ? line(stored) : JSON.stringify(stored, null, 2));
     return 0;
   },
 };
 
 function line({ resource, version, state, runs }: StoredResource): string {
   const marks = [`version ${version}`];
-  if (state !== undefined) marks.push(state.state === "cut" ? `CUT OFF${state.reason === undefined ? "" : ` (${state.reason})`}` : "active");
+  if (state !== undefined)
+    marks.push(
+      state.state === "cut" ? `CUT OFF${state.reason === undefined ? "" : ` (${state.reason})`}` : "active",
+    );
   for (const run of runs ?? []) marks.push(`run ${run.id}${run.isolated ? "" : " NOT ISOLATED"}`);
   return `${resource.kind}/${resource.metadata.name}  ${marks.join("  ")}`;
 }
@@ -90,10 +106,13 @@ const remove: Command = {
   flags: {},
   run: async ({ control, json, print, words }) => {
     const [kind, name, ...rest] = words;
-    if (kind === undefined || name === undefined || rest.length > 0) throw new UsageError("give a kind and a name");
+    if (kind === undefined || name === undefined || rest.length > 0)
+      throw new UsageError("give a kind and a name");
     const path = `/v1/resources/${kindOf(kind)}/${encodeURIComponent(name)}`;
     await control.delete(path);
-    print(json ? JSON.stringify({ deleted: `${kindOf(kind)}/${name}` }) : `${kindOf(kind)}/${name} is deleted`);
+    print(
+      json ? JSON.stringify({ deleted: `${kindOf(kind)}/${name}` }) : `${kindOf(kind)}/${name} is deleted`,
+    );
     return 0;
   },
 };
@@ -104,7 +123,8 @@ function kindOf(word: string): string {
   const found = RESOURCE_KINDS.find((kind) =>
     [kind.toLowerCase(), `${kind.toLowerCase()}s`, kind.toLowerCase().replace(/y$/, "ies")].includes(plain),
   );
-  if (found === undefined) throw new UsageError(`there is no kind ${word}; there are ${RESOURCE_KINDS.join(", ")}`);
+  if (found === undefined)
+    throw new UsageError(`there is no kind ${word}; there are ${RESOURCE_KINDS.join(", ")}`);
   return found;
 }
 

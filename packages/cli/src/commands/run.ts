@@ -12,14 +12,22 @@ export const run: Command = {
   passesRest: true,
   flags: {
     agent: { type: "string", value: "NAME", help: "which Agent it is; needed where several would match" },
-    hide: { type: "string", multiple: true, value: "PATH", help: "hide this file or folder too; may be repeated" },
+    hide: {
+      type: "string",
+      multiple: true,
+      value: "PATH",
+      help: "hide this file or folder too; may be repeated",
+    },
     "keep-env": {
       type: "string",
       multiple: true,
       value: "NAME",
       help: "keep this variable although its name looks like a secret's; never one that holds a secret of the vault",
     },
-    "no-isolate": { type: "boolean", help: "run without isolation: the agent can then reach what you can (audited)" },
+    "no-isolate": {
+      type: "boolean",
+      help: "run without isolation: the agent can then reach what you can (audited)",
+    },
   },
   details:
     "The exit code is the command's own. Nothing is printed unless something is wrong.\n" +
@@ -47,7 +55,9 @@ export const run: Command = {
 
 async function chooseMode({ flags, note }: Invocation): Promise<IsolationMode | undefined> {
   if (flags["no-isolate"] === true) {
-    note("NOT ISOLATED: this agent can read Postern's files and go round the gateway, as you can (--no-isolate)");
+    note(
+      "NOT ISOLATED: this agent can read Postern's files and go round the gateway, as you can (--no-isolate)",
+    );
     return "none";
   }
   const report = await detectIsolation();

@@ -17,10 +17,15 @@ const set: Command = {
     const secret = process.stdin.isTTY ? await readHidden(invocation.note, name) : await readAll();
     const trimmed = secret.at(-1) === 0x0a ? secret.subarray(0, secret.at(-2) === 0x0d ? -2 : -1) : secret;
     if (trimmed.length === 0) throw new UsageError("standard input is empty: nothing was changed");
-    const answer = await invocation.control.put<SecretSetResponse>(`/v1/secrets/${encodeURIComponent(name)}`, trimmed);
+    const answer = await invocation.control.put<SecretSetResponse>(
+      `/v1/secrets/${encodeURIComponent(name)}`,
+      trimmed,
+    );
     secret.fill(0);
     invocation.print(
-      invocation.json ? JSON.stringify(answer) : `secret ${answer.name} is in the vault, version ${answer.version}`,
+      invocation.json
+        ? JSON.stringify(answer)
+        : `secret ${answer.name} is in the vault, version ${answer.version}`,
     );
     return 0;
   },
@@ -34,7 +39,9 @@ const list: Command = {
   run: async ({ control, json, print }) => {
     const answer = await control.get<SecretsResponse>("/v1/secrets");
     if (json) print(JSON.stringify(answer));
-    else for (const { name, version, updatedAt } of answer.secrets) print(`${name}  version ${version}  ${updatedAt}`);
+    else
+      for (const { name, version, updatedAt } of answer.secrets)
+        print(`${name}  version ${version}  ${updatedAt}`);
     return 0;
   },
 };

@@ -44,7 +44,9 @@ export const status: Command = {
       print(`ready: ${answer.ready}   pid: ${answer.pid}   version: ${answer.version}`);
       print(`audit: ${answer.auditEntries} entries, key ${answer.auditKey}`);
       for (const run of answer.runs)
-        print(`run ${run.id}  agent ${run.agent ?? "-"}  ${run.isolated ? "isolated" : "NOT ISOLATED"}  ${run.command}`);
+        print(
+          `run ${run.id}  agent ${run.agent ?? "-"}  ${run.isolated ? "isolated" : "NOT ISOLATED"}  ${run.command}`,
+        );
     }
     return answer.ready ? 0 : 1;
   },

@@ -7,7 +7,8 @@ export const why: Command = {
   usage: "why ID",
   summary: "explain a decision: which policy allowed it, or what was closest and what to change",
   flags: {},
-  details: "ID is in the answer's `postern-audit-id` header, in the body of a refusal, and in `postern audit tail`.",
+  details:
+    "ID is in the answer's `postern-audit-id` header, in the body of a refusal, and in `postern audit tail`.",
   run: async (invocation) => {
     const id = oneWord(invocation, "id").replace(/^urn:uuid:/, "");
     const answer = await invocation.control.get<WhyResponse>(`/v1/decisions/${encodeURIComponent(id)}`);

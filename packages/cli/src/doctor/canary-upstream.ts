@@ -3,7 +3,11 @@
 import { generateKeyPairSync, randomBytes, sign } from "node:crypto";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { certificatePem, writeAuthorityCertificate, writeServerCertificate } from "@postern/server/certificate";
+import {
+  certificatePem,
+  writeAuthorityCertificate,
+  writeServerCertificate,
+} from "@postern/server/certificate";
 
 export interface CanaryUpstream {
   readonly host: string;
@@ -26,9 +30,14 @@ export async function startCanaryUpstream(canary: string): Promise<CanaryUpstrea
   const times = { notBefore: Date.now() - HOUR, notAfter: Date.now() + HOUR };
   const serial = (): Buffer => Buffer.concat([Buffer.from([0x40]), randomBytes(15)]);
   const issuer = { commonName: "Postern doctor", publicKey: rootKey };
-  const authority = certificatePem(writeAuthorityCertificate({ ...issuer, ...times, serial: serial() }, signRoot));
+  const authority = certificatePem(
+    writeAuthorityCertificate({ ...issuer, ...times, serial: serial() }, signRoot),
+  );
   const publicKey = leaf.publicKey.export({ type: "spki", format: "der" });
-  const certificate = writeServerCertificate({ host: HOST, publicKey, issuer, ...times, serial: serial() }, signRoot);
+  const certificate = writeServerCertificate(
+    { host: HOST, publicKey, issuer, ...times, serial: serial() },
+    signRoot,
+  );
   let right = 0;
   const server = createServer(
     { cert: certificatePem(certificate), key: leaf.privateKey.export({ type: "pkcs8", format: "pem" }) },

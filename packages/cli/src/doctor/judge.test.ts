@@ -13,7 +13,13 @@ const sound: ProbeReport = {
   processes: 2,
   status: [...status, "NoNewPrivs:\t1"].join("\n"),
   direct: "refused",
-  dataFolder: ["runs", "runs/abc234", "runs/abc234/ca.pem", "runs/abc234/ca-bundle.pem", "runs/abc234/door.sock"],
+  dataFolder: [
+    "runs",
+    "runs/abc234",
+    "runs/abc234/ca.pem",
+    "runs/abc234/ca-bundle.pem",
+    "runs/abc234/door.sock",
+  ],
   reachable: [],
   writable: [],
 };
@@ -31,9 +37,18 @@ describe("doctor's judgement", () => {
   it.each<[string, Partial<ProbeReport>, number?]>([
     ["call succeeds", { call: { status: 403, headers: "", body: "" } }],
     ["call succeeds", {}, 0],
-    ["secret not in the answer", { call: { status: 200, headers: "", body: `{"reflected":"Bearer ${canary}"}` } }],
-    ["secret not in the answer", { call: { status: 200, headers: Buffer.from(`Bearer ${canary}`).toString("base64"), body: "" } }],
-    ["secret not in the answer", { call: { status: 200, headers: "", body: Buffer.from(canary).toString("hex") } }],
+    [
+      "secret not in the answer",
+      { call: { status: 200, headers: "", body: `{"reflected":"Bearer ${canary}"}` } },
+    ],
+    [
+      "secret not in the answer",
+      { call: { status: 200, headers: Buffer.from(`Bearer ${canary}`).toString("base64"), body: "" } },
+    ],
+    [
+      "secret not in the answer",
+      { call: { status: 200, headers: "", body: Buffer.from(canary).toString("hex") } },
+    ],
     ["secret not in any environment", { environments: [`KEY=${canary}`] }],
     ["secret not in any environment", { environments: [] }],
     ["secret not in any command line", { commandLines: [`curl -H ${canary}`] }],
@@ -41,8 +56,14 @@ describe("doctor's judgement", () => {
     ["data folder out of sight", { dataFolder: ["master.key"] }],
     ["data folder out of sight", { dataFolder: ["runs/abc234/ca.pem", "runs/abc234/other"] }],
     ["no way round the gateway", { direct: "connected" }],
-    ["no capabilities, no new privileges", { status: sound.status.replace("0000000000000000", "000001ffffffffff") }],
-    ["no capabilities, no new privileges", { status: sound.status.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0") }],
+    [
+      "no capabilities, no new privileges",
+      { status: sound.status.replace("0000000000000000", "000001ffffffffff") },
+    ],
+    [
+      "no capabilities, no new privileges",
+      { status: sound.status.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0") },
+    ],
     ["no capabilities, no new privileges", { status: "" }],
     ["Postern's own program is safe from the agent", { writable: ["main.ts"] }],
   ])("fails the check `%s` when it does not hold", (name, change, right) => {
@@ -50,7 +71,10 @@ describe("doctor's judgement", () => {
   });
 
   it("fails where the call did not come through at all", () => {
-    expect(failed({ call: { failed: "ECONNREFUSED" } }, 0)).toEqual(["call succeeds", "secret not in the answer"]);
+    expect(failed({ call: { failed: "ECONNREFUSED" } }, 0)).toEqual([
+      "call succeeds",
+      "secret not in the answer",
+    ]);
   });
 });
 
@@ -59,6 +83,8 @@ describe("canary search", () => {
     const text = "x".repeat(offset) + canary + "tail";
     expect(holdsCanary(Buffer.from(text).toString("base64"), canary)).toBe(true);
     expect(holdsCanary(Buffer.from(text).toString("base64url"), canary)).toBe(true);
-    expect(holdsCanary(Buffer.from("x".repeat(offset) + "something else altogether").toString("base64"), canary)).toBe(false);
+    expect(
+      holdsCanary(Buffer.from("x".repeat(offset) + "something else altogether").toString("base64"), canary),
+    ).toBe(false);
   });
 });

@@ -12,13 +12,19 @@ export interface Check {
 export function judge(seen: ProbeReport, canary: string, right: number): Check[] {
   const answered = "status" in seen.call;
   const capabilities = [...seen.status.matchAll(/^Cap\w+:\s*(\w+)$/gm)].map(([, value]) => value!);
-  const check = (name: string, ok: boolean, good: string, bad: string): Check => ({ name, ok, detail: ok ? good : bad });
+  const check = (name: string, ok: boolean, good: string, bad: string): Check => ({
+    name,
+    ok,
+    detail: ok ? good : bad,
+  });
   return [
     check(
       "call succeeds",
       answered && seen.call.status === 200 && right === 1,
       "the upstream got the secret, the agent got its answer",
-      answered ? `the agent got status ${seen.call.status}; the upstream saw the secret ${right} times` : "the call failed",
+      answered
+        ? `the agent got status ${seen.call.status}; the upstream saw the secret ${right} times`
+        : "the call failed",
     ),
     check(
       "secret not in the answer",
@@ -46,7 +52,9 @@ export function judge(seen: ProbeReport, canary: string, right: number): Check[]
     ),
     check(
       "data folder out of sight",
-      seen.dataFolder.every((path) => /^runs(\/[a-z0-9]+(\/(ca\.pem|ca-bundle\.pem|door\.sock|launch\.sock))?)?$/.test(path)),
+      seen.dataFolder.every((path) =>
+        /^runs(\/[a-z0-9]+(\/(ca\.pem|ca-bundle\.pem|door\.sock|launch\.sock))?)?$/.test(path),
+      ),
       "vault, keys, log and control socket cannot be reached",
       `the agent sees ${seen.dataFolder.slice(0, 5).join(", ")}`,
     ),
@@ -58,7 +66,9 @@ export function judge(seen: ProbeReport, canary: string, right: number): Check[]
     ),
     check(
       "no capabilities, no new privileges",
-      capabilities.length >= 5 && capabilities.every((set) => /^0+$/.test(set)) && /^NoNewPrivs:\s*1$/m.test(seen.status),
+      capabilities.length >= 5 &&
+        capabilities.every((set) => /^0+$/.test(set)) &&
+        /^NoNewPrivs:\s*1$/m.test(seen.status),
       "the kernel says so",
       "the agent holds privileges",
     ),
@@ -77,7 +87,9 @@ export function holdsCanary(seen: string, canary: string): boolean {
   const forms = [canary, bytes.toString("hex"), bytes.toString("hex").toUpperCase()];
   for (const offset of [0, 1, 2]) {
     const padded = Buffer.concat([Buffer.alloc(offset), bytes]);
-    const interior = padded.toString("base64").slice(offset === 0 ? 0 : offset + 1, Math.floor((padded.length * 4) / 3));
+    const interior = padded
+      .toString("base64")
+      .slice(offset === 0 ? 0 : offset + 1, Math.floor((padded.length * 4) / 3));
     forms.push(interior, interior.replaceAll("+", "-").replaceAll("/", "_"));
   }
   return forms.some((form) => seen.includes(form));

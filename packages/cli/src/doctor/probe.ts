@@ -21,7 +21,9 @@ export interface ProbeOrders {
 }
 
 export interface ProbeReport {
-  readonly call: { readonly status: number; readonly headers: string; readonly body: string } | { readonly failed: string };
+  readonly call:
+    | { readonly status: number; readonly headers: string; readonly body: string }
+    | { readonly failed: string };
   readonly environments: readonly string[];
   readonly commandLines: readonly string[];
   readonly processes: number;

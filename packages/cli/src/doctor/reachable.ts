@@ -60,16 +60,26 @@ export function exposureCandidates(
   const candidates: Exposure[] = [
     ...IN_HOME.map(([path, what]) => ({ path: join(home, path), what })),
     ...SOCKETS.map(([path, what]) => ({ path, what })),
-    { path: join(runtime, "docker.sock"), what: "rootless Docker's socket: starts programs outside the isolation" },
-    { path: join(runtime, "podman/podman.sock"), what: "Podman's socket: starts programs outside the isolation" },
+    {
+      path: join(runtime, "docker.sock"),
+      what: "rootless Docker's socket: starts programs outside the isolation",
+    },
+    {
+      path: join(runtime, "podman/podman.sock"),
+      what: "Podman's socket: starts programs outside the isolation",
+    },
     { path: "/tmp/.X11-unix", what: "X11's sockets: types into your other windows" },
     { path: join(runtime, "gnupg"), what: "GnuPG agent's sockets: signs and decrypts with your keys" },
     { path: join(runtime, "keyring"), what: "the key ring's sockets" },
   ];
   const { SSH_AUTH_SOCK: ssh, DOCKER_HOST: docker } = environment;
-  if (ssh !== undefined) candidates.push({ path: ssh, what: "an ssh agent's socket: signs in with your SSH keys" });
+  if (ssh !== undefined)
+    candidates.push({ path: ssh, what: "an ssh agent's socket: signs in with your SSH keys" });
   if (docker?.startsWith("unix://") === true)
-    candidates.push({ path: docker.slice(7), what: "Docker's socket: whoever reaches it is root on this machine" });
+    candidates.push({
+      path: docker.slice(7),
+      what: "Docker's socket: whoever reaches it is root on this machine",
+    });
   return [...candidates, ...environmentFiles(workingDirectory)];
 }
 

@@ -47,9 +47,10 @@ export function planFilesystemView(
       hideFiles: all.filter((path) => !isFolder(path)),
       readOnly: [
         ...PROC_READ_ONLY.map((name) => join("/proc", name)).filter((path) => existsSync(path)),
-        ...[...stray.readOnly, ...readOnlyPaths.filter((path) => existsSync(path)).map((path) => realpathSync(path))].filter(
-          (path) => !all.some((folder) => path === folder || isInside(path, folder)),
-        ),
+        ...[
+          ...stray.readOnly,
+          ...readOnlyPaths.filter((path) => existsSync(path)).map((path) => realpathSync(path)),
+        ].filter((path) => !all.some((folder) => path === folder || isInside(path, folder))),
       ],
       ...(runFolder === undefined ? {} : { runFolder: realpathSync(runFolder) }),
       devices: computeDevices(),
