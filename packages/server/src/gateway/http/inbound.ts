@@ -37,12 +37,16 @@ export class InboundCodec {
       headersTimeout: limits.headersTimeout,
       requestTimeout: limits.requestTimeout,
       keepAliveTimeout: limits.idleTimeout,
-      requireHostHeader: true,
+      // A missing Host is refused by the first stage, in words and with a line in the log.
+      requireHostHeader: false,
       insecureHTTPParser: false,
       rejectNonStandardBodyWrites: true,
       noDelay: true,
     });
-    this.#server.maxHeadersCount = 200;
+    // Node drops what is beyond its own limit unseen: the count is checked by the first stage instead.
+    this.#server.maxHeadersCount = 0;
+    // Timeouts are watched from the moment a server listens, and this one is handed its connections.
+    this.#server.emit("listening");
     this.#server.on("request", (incoming, response) => {
       const entrance = this.#entrances.get(incoming.socket);
       if (entrance === undefined) return void incoming.destroy();
@@ -115,7 +119,9 @@ function answerBody(response: ServerResponse, head: AnswerHead, incoming: Incomi
   response.writeHead(head.status);
   response.flushHeaders();
   return {
-    write: (chunk) => whenWritable(response, response.write(chunk)),
+    // An answer to HEAD has the headers of a body and no body (RFC 9110 §9.3.2).
+    write: (chunk) =>
+      incoming.method === "HEAD" ? Promise.resolve() : whenWritable(response, response.write(chunk)),
     end: () =>
       new Promise((resolve, reject) => {
         response.once("close", () => reject(new Error("agent went away")));

@@ -12,11 +12,15 @@ import { type Refusal, refusal } from "./refusal.ts";
 /** Headers of which there may be one at most. */
 const SINGLE = ["host", "content-length", "transfer-encoding", "content-type", "expect", "content-encoding"];
 
+/** More than any client sends; what a parser does with very many is its own affair. */
+const MOST_HEADERS = 200;
+
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 export function readRequest(request: RawRequest): Result<RawRequest, Refusal> {
   const malformed = (detail: string): Result<never, Refusal> => refuse(refusal("request_malformed", detail));
   if (!METHODS.has(request.method)) return malformed("the method is not one that the gateway forwards");
+  if (request.headers.length > MOST_HEADERS) return malformed(`there are more than ${MOST_HEADERS} headers`);
   for (const name of SINGLE) {
     if (headerValues(request.headers, name).length > 1) return malformed(`the header ${name} is repeated`);
   }
@@ -32,6 +36,8 @@ export function readRequest(request: RawRequest): Result<RawRequest, Refusal> {
     if (name.includes("_")) return malformed("a header name holds an underscore");
     if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) return malformed(`the header ${name.toLowerCase()} holds a control character`);
   }
+  const expect = headerValues(request.headers, "expect")[0];
+  if (expect !== undefined && expect.toLowerCase() !== "100-continue") return malformed("the expectation is unknown");
   const upgrade = headerValues(request.headers, "upgrade")[0];
   if (upgrade !== undefined)
     return refuse(refusal("upgrade_unsupported", "the gateway forwards plain HTTP/1.1 requests only"));
