@@ -106,6 +106,15 @@ function withPath(
   return path.ok ? ok({ method, path: path.value, query: query === "?" ? "" : query, ...rest }) : path;
 }
 
+function isUtf8(path: string): boolean {
+  try {
+    decodeURIComponent(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** One spelling for each path: unreserved characters plain, escapes in upper case, nothing to resolve. */
 export function canonicalPath(path: string): Result<string, Refusal> {
   if (!/^[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*$/.test(path)) return notCanonical("the path holds a character that must be encoded");
@@ -116,6 +125,8 @@ export function canonicalPath(path: string): Result<string, Refusal> {
   });
   // An encoded slash, backslash, NUL or percent sign, or control character reads differently after one more decoding.
   if (/%(?:2F|5C|25|[01][0-9A-F]|7F)/.test(spelled)) return notCanonical("the path holds an encoded slash, backslash, percent sign or control character");
+  // Among them overlong forms such as %C0%AE, which lenient decoders take for a dot (RFC 3629 §10).
+  if (!isUtf8(spelled)) return notCanonical("the path holds bytes that are not UTF-8");
   if (spelled.includes("//")) return notCanonical("the path holds an empty segment");
   // `..;x` is a dot segment to servers that cut path parameters off.
   if (spelled.split("/").some((segment) => /^\.{1,2}(;.*)?$/.test(segment) || /^\.{1,2}%3B/.test(segment)))
