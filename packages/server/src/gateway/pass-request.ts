@@ -17,7 +17,7 @@ import type { AuditSink, Caller, ControlPlane, CredentialSource, DecisionRecord,
 import { answerRefusal, receiptHeaders } from "./refuse.ts";
 import { readRequest } from "./stages/1-read-request.ts";
 import { canonicalize } from "./stages/2-canonicalize.ts";
-import { identifyAgent } from "./stages/3-identify-agent.ts";
+import { checkStanding, identifyAgent } from "./stages/3-identify-agent.ts";
 import { findWorkload, type MatchedRequest, matchServerWorkload } from "./stages/4-match-server-workload.ts";
 import { accessRequestOf, decideAccess } from "./stages/5-decide.ts";
 import { recordDecision, type RecordedDecision } from "./stages/6-record-decision.ts";
@@ -75,8 +75,9 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
     if (!decided.ok) return void (await giveRefusal(exchange, decided.reason, recorded.value, outcome));
     const refused = await serve(exchange, decided.value, recorded.value, parts, stop.signal, outcome);
     if (refused !== undefined) await giveRefusal(exchange, refused, recorded.value, outcome);
-  } catch {
-    outcome.brokeOff(exchange.gone.aborted ? "client_aborted" : "upstream_failed");
+  } catch (error) {
+    const how = exchange.gone.aborted ? "client_aborted" : "upstream_failed";
+    outcome.brokeOff(error instanceof StandingLost ? "cut" : how);
     exchange.destroy();
   } finally {
     exchange.gone.removeEventListener("abort", onGone);
@@ -166,12 +167,22 @@ async function serve(
   const clean = guardResponse(answer.value, matcherFor(credential.value.secret));
   if (!clean.ok) return clean.reason;
   if (!(await durably(recorded))) return NOT_DURABLE;
+  const standing = (): Result<undefined, Refusal> =>
+    checkStanding(caller.agent, parts.controlPlane.snapshot, parts.clock);
+  const still = standing();
+  if (!still.ok) return still.reason;
   const meter = new UsageMeter(matched.workload.profile, clean.value.contentType);
   outcome.answering(clean.value, meter);
-  await streamAnswer(exchange, clean.value, receiptHeaders(recorded.id, clean.value.status), outcome.onChunk);
+  await streamAnswer(exchange, clean.value, receiptHeaders(recorded.id, clean.value.status), (chunk) => {
+    if (!standing().ok) throw new StandingLost();
+    outcome.onChunk(chunk);
+  });
   outcome.completed();
   return undefined;
 }
+
+/** The agent was deleted or has expired while its answer streamed; a cut does not wait for the next piece. */
+class StandingLost extends Error {}
 
 const NOT_DURABLE = refusal("audit_unavailable", "the decision cannot be made durable in the audit log");
 

@@ -16,10 +16,16 @@ export async function identifyAgent(
     return refuse(
       refusal("agent_unidentified", "the caller is not an agent that this gateway knows", [identified.reason]),
     );
-  const agent = snapshot.agents.get(identified.value.agent);
+  const standing = checkStanding(identified.value.agent, snapshot, clock);
+  return standing.ok ? ok(identified.value) : standing;
+}
+
+/** Whether the agent may pass at all, now; asked again while an answer streams. */
+export function checkStanding(name: string, snapshot: Snapshot, clock: Clock): Result<undefined, Refusal> {
+  const agent = snapshot.agents.get(name);
   if (agent === undefined) return refuse(refusal("agent_unidentified", "the agent is no longer registered"));
   if (agent.isCut) return refuse(refusal("agent_quarantined", `agent ${agent.name} is cut off`));
   if (agent.expiresAt !== undefined && clock.now() >= agent.expiresAt)
     return refuse(refusal("agent_quarantined", `agent ${agent.name} has expired`, ["agent_expired"]));
-  return ok(identified.value);
+  return ok(undefined);
 }
