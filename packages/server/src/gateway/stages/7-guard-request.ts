@@ -36,13 +36,13 @@ const REWRITTEN = ["host", "content-length", "accept-encoding"];
 const CREDENTIAL_CARRIERS = [
   ...["authorization", "x-api-key", "api-key", "apikey", "x-goog-api-key", "x-auth-token", "x-access-token"],
   ...["x-amz-security-token", "private-token", "job-token", "x-csrf-token", "x-vault-token", "dd-api-key"],
-  ...["dd-application-key", "ocp-apim-subscription-key", "cookie", "cookie2", "x-forwarded-access-token"],
+  ...["dd-application-key", "ocp-apim-subscription-key", "cookie", "cookie2"],
 ];
 /** Lets some servers see another method, path or client than the one that was decided. */
 const OVERRIDES = [
   ...["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"],
-  ...["x-original-host", "x-host", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"],
-  ...["x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server", "x-real-ip", "via"],
+  ...["x-original-host", "x-original-uri", "x-host", "forwarded", "x-real-ip", "via"],
+  ...["x-remote-user", "x-client-ip", "true-client-ip", "x-cluster-client-ip"],
 ];
 const ALWAYS_STRIPPED: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP,
@@ -50,7 +50,8 @@ const ALWAYS_STRIPPED: ReadonlySet<string> = new Set([
   ...CREDENTIAL_CARRIERS,
   ...OVERRIDES,
 ]);
-const QUERY_CARRIERS = ["access_token", "oauth_token", "auth_token", "api_key", "apikey", "api-key"];
+/** Google's APIs take each of their parameters with a dollar sign too. */
+const QUERY_CARRIERS = ["access_token", "$access_token", "oauth_token", "auth_token", "api_key", "apikey", "api-key"];
 
 export function guardRequest(request: RawRequest, matched: MatchedRequest): Result<GuardedRequest, Refusal> {
   const headers = strippedHeaders(request.headers, matched);
@@ -82,7 +83,7 @@ function strippedHeaders(headers: HeaderList, { workload }: MatchedRequest): Hea
   for (const { injection } of workload.injections) if (injection.kind === "header") carriers.add(injection.name);
   return headers.filter(([name]) => {
     const key = name.toLowerCase();
-    return !ALWAYS_STRIPPED.has(key) && !carriers.has(key);
+    return !ALWAYS_STRIPPED.has(key) && !carriers.has(key) && !key.startsWith("x-forwarded-");
   });
 }
 
