@@ -130,6 +130,8 @@ class AnswerReceiver implements Dispatcher.DispatchHandler {
 
 /** The client's messages may quote what was sent; only its code goes on. */
 function upstreamFault(error: Error): Fault {
+  // Raised by the request's own body, such as a placeholder found in it.
+  if (error instanceof Fault) return error;
   const code = (error as NodeJS.ErrnoException).code ?? error.name;
   if (code === "UND_ERR_HEADERS_TIMEOUT" || code === "UND_ERR_BODY_TIMEOUT")
     return new Fault("upstream_timeout", `the upstream did not answer in time (${code})`);

@@ -27,10 +27,7 @@ export function inject(
   const placed = place(chosen.injection, secret, request);
   if (!placed.ok) return placed;
   const headers: [string, string][] = [["host", connection.authority]];
-  for (const [name, value] of request.headers) headers.push([name, appended(chosen, name, value)]);
-  for (const [name, token] of Object.entries(chosen.append)) {
-    if (!request.headers.some(([key]) => key.toLowerCase() === name)) headers.push([name, token]);
-  }
+  headers.push(...appended(request.headers, chosen.append));
   // The answer is searched for secrets, so it is asked for in clear.
   headers.push(["accept-encoding", "identity"], ...(placed.value.headers as [string, string][]));
   const length = Buffer.isBuffer(request.body) ? String(request.body.length) : request.contentLength;
@@ -81,10 +78,17 @@ function percentEncoded(secret: string): string {
     .join("");
 }
 
-function appended(chosen: ProfileInjection, name: string, value: string): string {
-  const token = chosen.append[name.toLowerCase()];
-  if (token === undefined || value.split(/\s*,\s*/).includes(token)) return value;
-  return `${value},${token}`;
+/** Adds list tokens, each once, wherever the agent has put some of the same header. */
+function appended(headers: HeaderList, append: Readonly<Record<string, string>>): [string, string][] {
+  const list = headers.map(([name, value]): [string, string] => [name, value]);
+  for (const [name, token] of Object.entries(append)) {
+    const same = list.filter(([key]) => key.toLowerCase() === name);
+    if (same.some(([, value]) => value.split(/\s*,\s*/).includes(token))) continue;
+    const last = same.at(-1);
+    if (last === undefined) list.push([name, token]);
+    else last[1] = `${last[1]},${token}`;
+  }
+  return list;
 }
 
 const failed = (detail: string): Result<never, Refusal> => refuse(refusal("injection_failed", detail));

@@ -12,6 +12,8 @@ import { type Refusal, refusal } from "./refusal.ts";
 const DROPPED = new Set([
   ...["connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "trailer", "upgrade"],
   ...["proxy-authenticate", "proxy-authorization", "set-cookie", "set-cookie2", "alt-svc", "proxy-status"],
+  // Only the gateway says which entry of the log is this answer's.
+  "postern-audit-id",
 ]);
 
 export interface GuardedAnswer {
