@@ -58,8 +58,8 @@ export function createApiServer(
     const operator = operatorOf(request.socket);
     if (operator === undefined)
       return sendProblem(response, "operator_unauthorized", "this socket is for the user that runs the server");
-    const url = new URL(request.url ?? "/", "http://postern");
     try {
+      const url = parseTarget(request.url ?? "/");
       const { handler, parameters } = findRoute(request.method ?? "", url.pathname);
       const body = (): Promise<Buffer> => readBody(request);
       const json = async (): Promise<unknown> => parseJson(await body());
@@ -87,6 +87,12 @@ export function createApiServer(
     log.write("error", "operator request failed", { error: error instanceof Error ? error.message : "unknown" });
     sendProblem(response, "internal_error", "the server failed; its log says more");
   }
+}
+
+function parseTarget(target: string): URL {
+  const url = URL.parse(target, "http://postern");
+  if (url === null) throw new ApiRefusal("request_malformed", "the request target is not a path");
+  return url;
 }
 
 const matches = (pattern: readonly string[], segments: readonly string[]): boolean =>

@@ -9,6 +9,7 @@ import {
   type OpenRunRequest,
   type OpenRunResponse,
   type Place,
+  type ProblemCode,
   RESOURCE_KINDS,
   type ResourceKind,
   type ResourcesResponse,
@@ -47,7 +48,7 @@ export interface OperatorPorts {
     change: "cut" | "restore",
     reason: string,
     operator: Operator,
-  ): Promise<Result<AgentStateResponse, string>>;
+  ): Promise<Result<AgentStateResponse, { code: ProblemCode; detail: string }>>;
   openRun(request: OpenRunRequest, operator: Operator): Promise<Result<OpenRunResponse, string>>;
   why(id: string): Promise<WhyResponse | undefined>;
   status(): StatusResponse;
@@ -131,7 +132,7 @@ const reasonSchema = z.strictObject({ reason: z.string().max(1000).optional() })
 async function agentState(ports: OperatorPorts, call: Call, change: "cut" | "restore"): Promise<AgentStateResponse> {
   const { reason = "" } = checked(reasonSchema, await call.json());
   const done = await ports.setAgentState(call.parameters[0]!, change, reason, call.operator);
-  if (!done.ok) throw new ApiRefusal("not_found", done.reason);
+  if (!done.ok) throw new ApiRefusal(done.reason.code, done.reason.detail);
   return done.value;
 }
 

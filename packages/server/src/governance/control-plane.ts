@@ -51,11 +51,18 @@ export interface Operator {
 
 export type ApplyRefusal = { readonly detail: string; readonly places: readonly Place[] };
 
+export interface AgentStateRefusal {
+  readonly code: "not_found" | "audit_unavailable" | "internal_error";
+  readonly detail: string;
+}
+
 export class ControlPlane {
   readonly #parts: ControlPlaneParts;
   #state!: PublishedState;
   #stored!: readonly StoredResource[];
   #states!: readonly AgentState[];
+  /** Agents that are cut off although it could not be stored. */
+  readonly #cutUnstored = new Set<string>();
   /** Changes wait for each other: a check must still hold when its change is written. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -112,29 +119,50 @@ export class ControlPlane {
     });
   }
 
-  /** Cuts or restores an agent; in force when it resolves. Refuses a name that is no agent. */
+  /**
+   * Cuts or restores an agent; in force when it resolves. Refuses a name that is no agent, and says so where
+   * a cut is in force but not in the log.
+   */
   setAgentState(
     agent: string,
     change: "cut" | "restore",
     reason: string,
     operator: Operator,
-  ): Promise<Result<undefined, string>> {
+  ): Promise<Result<undefined, AgentStateRefusal>> {
     return this.#alone(async () => {
-      if (this.#state.resources.get("Agent", agent) === undefined) return refuse(`there is no Agent \`${agent}\``);
+      if (this.#state.resources.get("Agent", agent) === undefined)
+        return refuse({ code: "not_found", detail: `there is no Agent \`${agent}\`` });
       const state = { agent, state: change === "cut" ? "cut" : "active", reason, changedBy: `uid:${operator.uid}` } as const;
       const event = agentStateEvent({ ...this.#stamp(operator), change, agent, reason });
-      if (change === "cut") {
-        // Cutting comes first: an audit log that cannot be written must not keep an agent alive.
-        await this.#parts.agentStates.set(state);
-        await this.#reload(this.#state.policies);
-        await this.#parts.audit(event);
-      } else {
-        await this.#parts.audit(event);
-        await this.#parts.agentStates.set(state);
-        await this.#reload(this.#state.policies);
-      }
+      if (change === "cut") return this.#cut(state, event);
+      await this.#parts.audit(event);
+      await this.#parts.agentStates.set(state);
+      this.#cutUnstored.delete(agent);
+      await this.#reload(this.#state.policies);
       return ok(undefined);
     });
+  }
+
+  /** Cutting comes first: neither a full disk nor a log that cannot be written must keep an agent alive. */
+  async #cut(state: Parameters<AgentStateStore["set"]>[0], event: AuditEvent): Promise<Result<undefined, AgentStateRefusal>> {
+    const { agent } = state;
+    this.#cutUnstored.add(agent);
+    this.#publish({ ...this.#state, cut: new Set([...this.#state.cut, agent]) });
+    try {
+      await this.#parts.agentStates.set(state);
+      this.#cutUnstored.delete(agent);
+      await this.#reload(this.#state.policies);
+    } catch {
+      const detail = `agent ${agent} is cut off until the server ends, but this could not be stored: cut it again later`;
+      return refuse({ code: "internal_error", detail });
+    }
+    try {
+      await this.#parts.audit(event);
+    } catch {
+      const detail = `agent ${agent} is cut off, but the audit log cannot be written to say so`;
+      return refuse({ code: "audit_unavailable", detail });
+    }
+    return ok(undefined);
   }
 
   async #checked(next: ResourceSet, placeOf: PlaceOf): Promise<Result<CompiledPolicies, ApplyRefusal>> {
@@ -193,8 +221,12 @@ export class ControlPlane {
     this.#states = await this.#parts.agentStates.list();
     const resources = new ResourceSet(this.#stored.map(({ resource }) => resource));
     const policies = compiled ?? requireCompiled(resources);
-    const cut = new Set(this.#states.filter(({ state }) => state === "cut").map(({ agent }) => agent));
-    this.#state = { epoch: (this.#state?.epoch ?? 0) + 1, resources, policies, cut };
+    const stored = this.#states.filter(({ state }) => state === "cut").map(({ agent }) => agent);
+    this.#publish({ resources, policies, cut: new Set([...stored, ...this.#cutUnstored]) });
+  }
+
+  #publish(state: Omit<PublishedState, "epoch">): void {
+    this.#state = { ...state, epoch: (this.#state?.epoch ?? 0) + 1 };
     this.#parts.publish(this.#state);
   }
 
