@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Who may import whom? The table, with the reason for each ban and for each exception. */
+
+export interface Row {
+  readonly modules: readonly string[];
+  /** Rows below that may be imported, by number; `all` for the rows that put everything together. */
+  readonly mayImport: readonly number[] | "all";
+  /** Why this row may import no more. */
+  readonly reason: string;
+}
+
+/** Modules are the folders of `packages/server/src`, and `main` for `main.ts`. The index is the row's number. */
+export const ROWS: readonly Row[] = [
+  {
+    modules: ["kernel"],
+    mayImport: [],
+    reason: "everything stands on it: whatever it imported, everything would import",
+  },
+  {
+    modules: ["identity", "guard", "profiles"],
+    mayImport: [0],
+    reason: "they know formats and patterns only, so that they can be tested to the last byte",
+  },
+  {
+    modules: ["policy", "resources"],
+    mayImport: [0, 1],
+    reason: "a decision replays from its audit event, and a check gives the same answer everywhere",
+  },
+  {
+    modules: ["keys", "store"],
+    mayImport: [0, 1, 2],
+    reason: "the store keeps sealed bytes and the keys open them: neither alone is worth stealing",
+  },
+  {
+    modules: ["attestation", "credentials", "audit"],
+    mayImport: [0, 1, 2, 3],
+    reason: "who calls, with which secret, and what is written about it are three questions",
+  },
+  {
+    modules: ["issuer", "sts", "governance"],
+    mayImport: [0, 1, 2, 3, 4],
+    reason: "changes of the state go through here, whoever asks for them",
+  },
+  {
+    modules: ["gateway"],
+    mayImport: [0, 1, 2],
+    reason:
+      "it runs without a database and reaches secrets, identities and the log through its own ports only",
+  },
+  {
+    modules: ["api"],
+    mayImport: [0, 1, 2, 3, 4, 5],
+    reason: "operators' requests and agents' traffic share no code above the kernel's",
+  },
+  { modules: ["config"], mayImport: [0], reason: "settings are read before anything is there to use them" },
+  { modules: ["wiring", "main"], mayImport: "all", reason: "the composition root" },
+];
+
+/** Modules of the table that the code does not have yet. The test fails once they are there and still listed. */
+export const PLANNED = ["issuer", "sts"];
+
+/** Workspaces other than the server: what of ours they may import and start. Their subpaths are listed one by one, except the contract's. */
+export const WORKSPACES: Readonly<Record<string, { imports: string[]; resolves: string[]; reason: string }>> =
+  {
+    "packages/contract": {
+      imports: [],
+      resolves: [],
+      reason: "everybody shares it: it may depend on nobody",
+    },
+    "packages/cli": {
+      imports: ["@postern/contract", "@postern/server/verify-export", "@postern/server/certificate"],
+      resolves: ["@postern/server", "@postern/demo"],
+      reason:
+        "it speaks to the server over its socket; the two modules it shares are pure and know no server (docs/adr/0009)",
+    },
+    "packages/testkit": {
+      imports: ["@postern/contract"],
+      resolves: [],
+      reason: "it drives the product from outside, and must survive a rewrite of the server",
+    },
+    "packages/demo": {
+      imports: ["@postern/contract", "@postern/testkit"],
+      resolves: [],
+      reason: "it shows the product as a user has it, from outside",
+    },
+    e2e: {
+      imports: ["@postern/contract", "@postern/testkit"],
+      resolves: [],
+      reason: "the net must hold while what it is under is rewritten",
+    },
+  };
+
+export interface Exception {
+  readonly file: string;
+  readonly reason: string;
+}
+
+/** Pure modules: no files, no network, no processes, no environment, no clock, no chance. */
+export const PURE_MODULES = ["kernel", "identity", "guard", "profiles", "policy", "resources"];
+
+/** Node built-ins that a pure module may use: they compute and touch nothing. */
+export const PURE_BUILTINS: ReadonlyMap<string, string> = new Map([
+  ["node:crypto", "hashes, and reading certificates"],
+  ["node:util", "how values print: a secret must not"],
+]);
+
+export const PURITY_EXCEPTIONS: readonly Exception[] = [
+  { file: "packages/server/src/kernel/clock.ts", reason: "the one clock; everybody else is handed it" },
+  { file: "packages/server/src/profiles/profile.ts", reason: "reads the YAML files of its own folder" },
+];
+
+/** Files that may read `process.env`; tests and everything in `e2e` may, too. */
+export const ENVIRONMENT_READERS: readonly Exception[] = [
+  { file: "packages/server/src/config/config.ts", reason: "the server's one way to the environment" },
+  { file: "packages/cli/src/main.ts", reason: "the command's one way to the environment" },
+  {
+    file: "packages/cli/src/sandbox/start-sandboxed.ts",
+    reason: "the search path that finds bwrap and setpriv",
+  },
+  {
+    file: "packages/cli/src/doctor/probe.ts",
+    reason: "runs as the agent and looks for the canary in its environment",
+  },
+  {
+    file: "packages/testkit/src/child-process.ts",
+    reason: "children get the tester's environment, less what is secret",
+  },
+  { file: "packages/testkit/src/stand-in/git.ts", reason: "the search path that finds git" },
+  {
+    file: "packages/demo/src/stage.ts",
+    reason: "takes the user's own variables out of what the demo's agents get",
+  },
+  { file: "packages/demo/src/attack.ts", reason: "the attacker looks for secrets in its environment" },
+];
+
+/** Files that may turn a `Secret` into bytes; tests may, too. */
+export const SECRET_READERS: readonly Exception[] = [
+  { file: "packages/server/src/gateway/stages/10-inject.ts", reason: "puts the credential on the wire" },
+  {
+    file: "packages/server/src/gateway/pass-request.ts",
+    reason: "makes the patterns that answers are searched for",
+  },
+  {
+    file: "packages/server/src/wiring/agent-environment.ts",
+    reason: "finds secrets in the agent's variables",
+  },
+  { file: "packages/server/src/keys/seal.ts", reason: "encrypts it under a data key" },
+  { file: "packages/server/src/keys/file-master-key.ts", reason: "decodes the master key of a reference" },
+  { file: "packages/server/src/keys/signing-keys.ts", reason: "loads a private key into node:crypto" },
+];
+
+/** Imports and starts of another workspace that its `package.json` does not declare. */
+export const UNDECLARED: readonly (Exception & { readonly workspace: string })[] = [
+  {
+    file: "packages/cli/src/commands/demo.ts",
+    workspace: "@postern/demo",
+    reason: "the demo brings three SDKs along: an installation of the command does without it",
+  },
+];

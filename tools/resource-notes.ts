@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What does each field of each resource mean? One sentence each, for `docs/resources.md`. */
+
+export const KIND_NOTES: Readonly<Record<string, string>> = {
+  TrustProvider:
+    "Which evidence about a caller is believed. Today there is one kind: what the Linux kernel says of a local process.",
+  Agent: "An AI agent: which facts make a process this agent.",
+  ServerWorkload:
+    "An API that agents call: its hosts, how a credential is placed, what its operations are called.",
+  CredentialProvider: "Where a credential comes from, and to which server workloads it may ever be sent.",
+  AccessPolicy:
+    "Which agents may call what on one server workload, with which credential. Compiles to Cedar. Nothing is allowed that no policy allows.",
+};
+
+export const FIELD_NOTES: Readonly<Record<string, string>> = {
+  "metadata.name": "The name, one per kind: lower-case letters, digits and inner hyphens, 1 to 63.",
+  "metadata.description": "Free text for people. Not encrypted: write no secret here.",
+  "TrustProvider.kind": "`process`: the kernel names the process behind each connection.",
+  "Agent.trustProvider": "Name of a TrustProvider.",
+  "Agent.selectors":
+    "Facts that must all hold, compared exactly: see [selectors](guides/isolation.md#who-the-agent-is). Two agents must not have the same ones.",
+  "Agent.owner": "Who answers for it. For people.",
+  "Agent.purpose": "What it is for. For people.",
+  "Agent.expiresAt": "From this instant on the agent is refused.",
+  "ServerWorkload.profile":
+    "What is known of this kind of API: `openai`, `anthropic`, `gemini`, or `http` for any other.",
+  "ServerWorkload.hosts":
+    "Exact host names; the profile's own where absent. `http` needs them. No two server workloads share a host and port.",
+  "ServerWorkload.port": "The port of the API. Always TLS.",
+  "ServerWorkload.injection":
+    "How the credential is placed; the profile's own where absent. `http` needs it.",
+  "ServerWorkload.injection.kind":
+    "`bearer`: `Authorization: Bearer`. `header`: a header. `basic`: as the password of Basic authentication. `query`: a query parameter. `path`: in the path, in place of a word.",
+  "ServerWorkload.injection.name": "For `header` and `query`: its name.",
+  "ServerWorkload.injection.value": "For `header`: the value, with `{secret}` in it exactly once.",
+  "ServerWorkload.injection.username": "For `basic`: the user name before the secret.",
+  "ServerWorkload.injection.placeholder":
+    "For `path`: the word that the agent writes where the secret belongs.",
+  "ServerWorkload.operations": "Named operations, besides those of the profile; policies refer to them.",
+  "ServerWorkload.operations.name": "The name that policies use.",
+  "ServerWorkload.operations.method": "The HTTP method, in upper case.",
+  "ServerWorkload.operations.path":
+    "The path, without query. `{word}` stands for a part of one segment; `{model}` is also the model that policies see.",
+  "ServerWorkload.connectTo":
+    "Connect there instead of resolving the host. TLS still verifies the host's name.",
+  "ServerWorkload.connectTo.address": "An IP address.",
+  "ServerWorkload.connectTo.port": "A port.",
+  "ServerWorkload.allowedNetworks":
+    "Special-purpose networks (loopback, private, link-local …) that this API may be in. Without them such addresses are refused after DNS.",
+  "ServerWorkload.caCertificates": "PEM certificates that are trusted for this API instead of the system's.",
+  "CredentialProvider.kind": "`vault`: a secret of Postern's own encrypted vault.",
+  "CredentialProvider.secret": "The name that was given to `postern secret set`. It must be set before.",
+  "CredentialProvider.serverWorkloads":
+    "Server workloads that it may be sent to. It is never sent anywhere else.",
+  "AccessPolicy.agents": "Names of agents.",
+  "AccessPolicy.serverWorkload": "Name of one server workload.",
+  "AccessPolicy.credentialProvider": "Name of the credential provider; needed where something is allowed.",
+  "AccessPolicy.allow":
+    "What is allowed. Every field that is there must hold; within a field one entry is enough. `allow` or `cedar` is needed.",
+  "AccessPolicy.allow.operations": "Names of operations.",
+  "AccessPolicy.allow.models": "Names of models, exactly.",
+  "AccessPolicy.allow.modelPatterns": "Models; `*` stands for any run of characters.",
+  "AccessPolicy.allow.methods": "HTTP methods.",
+  "AccessPolicy.allow.paths": "Paths, exactly, without query.",
+  "AccessPolicy.allow.pathPatterns": "Paths; `*` stands for any run of characters, slashes too.",
+  "AccessPolicy.allow.everything": "Everything that this server workload offers. Stands alone.",
+  "AccessPolicy.cedar":
+    "Raw Cedar policies, `permit` and `forbid`: see [raw Cedar](guides/policies.md#raw-cedar). A `forbid` wins over every `permit`.",
+};
