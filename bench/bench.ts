@@ -5,7 +5,9 @@ import { existsSync, readdirSync } from "node:fs";
 const [name = "", ...rest] = process.argv.slice(2);
 const file = new URL(`./${name}.bench.ts`, import.meta.url);
 if (!/^[a-z-]+$/.test(name) || !existsSync(file)) {
-  const names = readdirSync(new URL(".", import.meta.url)).flatMap((each) => /^(.*)\.bench\.ts$/.exec(each)?.[1] ?? []);
+  const names = readdirSync(new URL(".", import.meta.url)).flatMap(
+    (each) => /^(.*)\.bench\.ts$/.exec(each)?.[1] ?? [],
+  );
   process.stderr.write(`bench: give one of ${names.join(", ")}\n`);
   process.exit(2);
 }

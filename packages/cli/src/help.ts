@@ -2,6 +2,13 @@
 /** The text of `--help`, from the table of commands. */
 import type { Command, Flag } from "./command.ts";
 
+/** Flags of every command. */
+export const COMMON_FLAGS: Readonly<Record<string, Flag>> = {
+  data: { type: "string", value: "DIR", help: "data folder (POSTERN_HOME; ~/.local/share/postern)" },
+  json: { type: "boolean", help: "print the result as JSON" },
+  help: { type: "boolean", short: "h", help: "show this text" },
+};
+
 export function overview(commands: readonly Command[]): string {
   const width = Math.max(...commands.map(({ usage }) => usage.length));
   const lines = commands.map(({ usage, summary }) => `  postern ${usage.padEnd(width)}  ${summary}`);

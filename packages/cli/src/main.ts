@@ -6,13 +6,7 @@ import { parseArgs } from "node:util";
 import { type Command, type Flag, type Invocation, parseOptions, UsageError } from "./command.ts";
 import { commands } from "./commands.ts";
 import { ControlClient, ControlError } from "./control-client.ts";
-import { commandHelp, overview } from "./help.ts";
-
-const COMMON: Readonly<Record<string, Flag>> = {
-  data: { type: "string", value: "DIR", help: "data folder (POSTERN_HOME; ~/.local/share/postern)" },
-  json: { type: "boolean", help: "print the result as JSON" },
-  help: { type: "boolean", short: "h", help: "show this text" },
-};
+import { commandHelp, COMMON_FLAGS, overview } from "./help.ts";
 
 const argv = process.argv.slice(2);
 process.exitCode = await main(argv);
@@ -40,7 +34,7 @@ function findCommand(words: readonly string[]): { command: Command; rest: readon
 }
 
 async function runCommand(command: Command, words: readonly string[]): Promise<number> {
-  const flags = { ...COMMON, ...command.flags };
+  const flags = { ...COMMON_FLAGS, ...command.flags };
   const { own, rest } = command.passesRest === true ? splitRest(words, flags) : { own: words, rest: [] };
   let parsed;
   try {

@@ -55,7 +55,11 @@ export interface RunSummary {
 
 /** `GET /v1/secrets` */
 export interface SecretsResponse {
-  readonly secrets: readonly { readonly name: string; readonly version: number; readonly updatedAt: string }[];
+  readonly secrets: readonly {
+    readonly name: string;
+    readonly version: number;
+    readonly updatedAt: string;
+  }[];
 }
 
 /** `PUT /v1/secrets/NAME`, body: the bytes of the secret. */
@@ -117,4 +121,16 @@ export interface StatusResponse {
   /** Verifier key of the audit log, to be kept elsewhere. */
   readonly auditKey: string;
   readonly runs: readonly RunSummary[];
+}
+
+/** `POST /v1/audit/tiles`: the server writes the log to a folder of its operator's choice. */
+export interface AuditTilesRequest {
+  /** Absolute path of a folder that is new or empty. */
+  readonly folder: string;
+}
+
+export interface AuditTilesResponse {
+  readonly folder: string;
+  /** Entries that the checkpoint in it covers. */
+  readonly size: number;
 }

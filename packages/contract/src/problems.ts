@@ -90,12 +90,9 @@ export const PROBLEMS = {
   budget_exhausted: refusal(429, "Budget exhausted", "Wait for the budget's next period.", {
     retryable: true,
   }),
-  approval_required: refusal(
-    403,
-    "Approval required",
-    "Ask an approver, then send the same request again.",
-    { retryable: true },
-  ),
+  approval_required: refusal(403, "Approval required", "Ask an approver, then send the same request again.", {
+    retryable: true,
+  }),
   audit_unavailable: refusal(
     503,
     "Audit log unavailable",

@@ -113,7 +113,10 @@ const serverWorkload = z.strictObject({
       .strictObject({ address: z.union([z.ipv4(), z.ipv6()]), port: z.int().min(1).max(65_535) })
       .optional(),
     /** Special-purpose networks (loopback, private …) that this upstream may be in; none by default. */
-    allowedNetworks: z.array(z.union([z.cidrv4(), z.cidrv6()])).max(50).optional(),
+    allowedNetworks: z
+      .array(z.union([z.cidrv4(), z.cidrv6()]))
+      .max(50)
+      .optional(),
     /** PEM certificates trusted for this upstream instead of the system's. */
     caCertificates: z.string().max(100_000).optional(),
   }),
@@ -149,7 +152,10 @@ const allow = z
     /** Everything this server workload offers; excludes the other fields. */
     everything: z.literal(true).optional(),
   })
-  .refine((value) => Object.keys(value).length > 0, "say what is allowed; `everything: true` allows all of it")
+  .refine(
+    (value) => Object.keys(value).length > 0,
+    "say what is allowed; `everything: true` allows all of it",
+  )
   .refine(
     (value) => value.everything === undefined || Object.keys(value).length === 1,
     "`everything: true` stands alone",

@@ -11,8 +11,8 @@ export function tableOf(checks: readonly Check[]): string {
 
 export const WHERE_NEXT = [
   "Where to go next:",
-  "  postern up                          start it for real",
-  "  postern secret set openai-key       put a key in the vault (from standard input)",
-  "  postern apply -f examples           say which agent may call what",
-  "  postern run -- your-agent           run an agent without keys",
+  "  ./postern up                         start it for real; then, in another terminal:",
+  "  ./postern secret set openai-key      put a key in the vault, from standard input",
+  "  ./postern apply -f examples/local.yaml -f examples/openai.yaml",
+  "  ./postern run -- your-agent          run an agent without keys",
 ].join("\n");

@@ -14,7 +14,7 @@ import { Runs } from "./attestation/process/runs.ts";
 import { secretChangeEvent, serverEvent } from "./audit/change-events.ts";
 import { formatVkey } from "./audit/checkpoint.ts";
 import type { AuditEvent } from "./audit/event-frame.ts";
-import { exportLog } from "./audit/export.ts";
+import { exportLog, exportTiles } from "./audit/export.ts";
 import { type AuditLog, openAuditLog } from "./audit/log.ts";
 import { type Config, readConfig } from "./config/config.ts";
 import { Vault } from "./credentials/vault/vault.ts";
@@ -54,17 +54,24 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     folder: join(dataFolder, "audit"),
     signer: auditKey,
     clock,
-    onFault: (error) => log.write("error", "audit log", { error: error instanceof Error ? error.message : "failed" }),
+    onFault: (error) =>
+      log.write("error", "audit log", { error: error instanceof Error ? error.message : "failed" }),
   });
   const record = (event: AuditEvent): Promise<void> => audit.append(event).durable;
   const { cutBytes } = audit.recovery;
-  const notice = cutBytes > 0 ? `${cutBytes} bytes of an unfinished entry were cut off and kept aside` : undefined;
+  const notice =
+    cutBytes > 0 ? `${cutBytes} bytes of an unfinished entry were cut off and kept aside` : undefined;
   if (notice !== undefined) log.write("warn", "audit log mended", { notice });
   await record(serverStamp("start", notice));
 
-  const authority = loadAuthority(dataFolder, await ecdsaSigningKey("postern-ca", store.keys, masterKey), clock);
+  const authority = loadAuthority(
+    dataFolder,
+    await ecdsaSigningKey("postern-ca", store.keys, masterKey),
+    clock,
+  );
   const profiles = loadProfiles();
-  const secretNames = async (): Promise<Set<string>> => new Set((await vault.listSecrets()).map(({ name }) => name));
+  const secretNames = async (): Promise<Set<string>> =>
+    new Set((await vault.listSecrets()).map(({ name }) => name));
   let snapshot!: Snapshot;
   const plane = await ControlPlane.open({
     resources: store.resources,
@@ -94,7 +101,17 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     authority,
   );
   const runs = new Runs(join(dataFolder, "runs"), log);
-  const desk = new RunDesk({ runs, gateway, vault, authority, profiles, dataFolder, clock, resources, audit: record });
+  const desk = new RunDesk({
+    runs,
+    gateway,
+    vault,
+    authority,
+    profiles,
+    dataFolder,
+    clock,
+    resources,
+    audit: record,
+  });
 
   const status = (): StatusResponse => ({
     ready: true,
@@ -115,14 +132,28 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
         const done = await vault.setSecret(name, secret);
         if (!done.ok) return refuse(done.reason.detail);
         const { version } = done.value;
-        await record(secretChangeEvent({ id: newId(time), time, change: "set", name, version, operatorUid: operator.uid }));
+        await record(
+          secretChangeEvent({
+            id: newId(time),
+            time,
+            change: "set",
+            name,
+            version,
+            operatorUid: operator.uid,
+          }),
+        );
         return ok({ name, version });
       },
       deleteSecret: async (name, operator) => {
-        const user = resources().all("CredentialProvider").find(({ spec }) => spec.secret === name);
-        if (user !== undefined) return refuse(`secret ${name} is used by CredentialProvider \`${user.metadata.name}\``);
+        const user = resources()
+          .all("CredentialProvider")
+          .find(({ spec }) => spec.secret === name);
+        if (user !== undefined)
+          return refuse(`secret ${name} is used by CredentialProvider \`${user.metadata.name}\``);
         const time = clock.now();
-        await record(secretChangeEvent({ id: newId(time), time, change: "delete", name, operatorUid: operator.uid }));
+        await record(
+          secretChangeEvent({ id: newId(time), time, change: "delete", name, operatorUid: operator.uid }),
+        );
         const done = await vault.deleteSecret(name);
         return done.ok ? ok(undefined) : refuse(done.reason.detail);
       },
@@ -147,6 +178,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
       auditTail: (lines) => tailOf(audit, lines),
       onAudit: (listener) => audit.onAppend(({ bytes }) => listener(bytes)),
       auditExport: () => exportLog(audit),
+      auditTiles: (folder) => exportTiles(audit, folder),
     }),
     operatorOf,
     log,
@@ -211,7 +243,9 @@ function agentExtras(name: string, plane: ControlPlane, desk: RunDesk) {
 function operatorOf(socket: Socket): { uid: number } | undefined {
   const descriptor = descriptorOf(socket);
   const peer = descriptor === undefined ? undefined : peerCredentials(descriptor);
-  return peer !== undefined && (peer.uid === process.getuid?.() || peer.uid === 0) ? { uid: peer.uid } : undefined;
+  return peer !== undefined && (peer.uid === process.getuid?.() || peer.uid === 0)
+    ? { uid: peer.uid }
+    : undefined;
 }
 
 const config = readConfig(process.argv.slice(2));
@@ -219,7 +253,9 @@ const log = jsonLog((line) => process.stderr.write(line), clock.now, config.verb
 try {
   const server = await start(config, log);
   process.stdout.write(
-    config.json ? `${JSON.stringify(server.status())}\n` : `postern is ready: data folder ${config.dataFolder}\n`,
+    config.json
+      ? `${JSON.stringify(server.status())}\n`
+      : `postern is ready: data folder ${config.dataFolder}\n`,
   );
   let isStopping = false;
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createReadStream, createWriteStream } from "node:fs";
+import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { pipeline } from "node:stream/promises";
+import type { AuditTilesResponse } from "@postern/contract";
 import { type Command, type Invocation, oneWord, stringFlag } from "../command.ts";
 import { eventLine } from "./event-line.ts";
 
@@ -27,10 +29,14 @@ const exportLog: Command = {
   name: "audit export",
   usage: "audit export [FILE]",
   summary: "write the log with its checkpoint, to be verified anywhere",
-  flags: {},
+  flags: {
+    tiles: { type: "string", value: "DIR", help: "write a folder in the layout of C2SP tlog-tiles instead" },
+  },
   details:
     "JSON Lines: a header, one event a line, a signed checkpoint. Standard output where no FILE is given.",
   run: async (invocation) => {
+    const tiles = stringFlag(invocation.flags["tiles"]);
+    if (tiles !== undefined) return exportTiles(invocation, resolve(tiles));
     const stream = await invocation.control.stream("/v1/audit/export");
     const file = invocation.words.length === 0 ? undefined : oneWord(invocation, "file");
     if (file === undefined || file === "-") await pipeline(stream, process.stdout, { end: false });
@@ -41,6 +47,12 @@ const exportLog: Command = {
     return 0;
   },
 };
+
+async function exportTiles({ control, json, print }: Invocation, folder: string): Promise<number> {
+  const answer = await control.post<AuditTilesResponse>("/v1/audit/tiles", { folder });
+  print(json ? JSON.stringify(answer) : `${answer.size} entries as tlog-tiles in ${folder}`);
+  return 0;
+}
 
 const verify: Command = {
   name: "audit verify",

@@ -49,7 +49,9 @@ export function createApiServer(
 ): Server {
   return createServer((request, response) => {
     void answer(request, response).catch((error: unknown) => {
-      log.write("error", "operator request failed", { error: error instanceof Error ? error.message : "unknown" });
+      log.write("error", "operator request failed", {
+        error: error instanceof Error ? error.message : "unknown",
+      });
       response.destroy();
     });
   });
@@ -57,7 +59,11 @@ export function createApiServer(
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const operator = operatorOf(request.socket);
     if (operator === undefined)
-      return sendProblem(response, "operator_unauthorized", "this socket is for the user that runs the server");
+      return sendProblem(
+        response,
+        "operator_unauthorized",
+        "this socket is for the user that runs the server",
+      );
     try {
       const url = parseTarget(request.url ?? "/");
       const { handler, parameters } = findRoute(request.method ?? "", url.pathname);
@@ -76,7 +82,9 @@ export function createApiServer(
     if (matching.length === 0) throw new ApiRefusal("not_found", "there is no such place in the API");
     const route = matching.find((candidate) => candidate.method === method);
     if (route === undefined) throw new ApiRefusal("method_not_allowed", `${method} is not possible here`);
-    const parameters = route.path.split("/").flatMap((part, i) => (part === ":" ? [decoded(segments[i]!)] : []));
+    const parameters = route.path
+      .split("/")
+      .flatMap((part, i) => (part === ":" ? [decoded(segments[i]!)] : []));
     return { handler: route.handler, parameters };
   }
 
@@ -84,7 +92,9 @@ export function createApiServer(
     if (response.headersSent) return void response.destroy();
     if (error instanceof ApiRefusal) return sendProblem(response, error.code, error.message, error.places);
     if (error instanceof Fault) return sendProblem(response, error.code, error.message);
-    log.write("error", "operator request failed", { error: error instanceof Error ? error.message : "unknown" });
+    log.write("error", "operator request failed", {
+      error: error instanceof Error ? error.message : "unknown",
+    });
     sendProblem(response, "internal_error", "the server failed; its log says more");
   }
 }
@@ -112,7 +122,8 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > LARGEST_BODY) throw new ApiRefusal("request_too_large", `the body is larger than ${LARGEST_BODY} bytes`);
+    if (size > LARGEST_BODY)
+      throw new ApiRefusal("request_too_large", `the body is larger than ${LARGEST_BODY} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -132,7 +143,12 @@ function sendJson(response: ServerResponse, status: number, value: unknown, type
   response.end(text);
 }
 
-function sendProblem(response: ServerResponse, code: ProblemCode, detail: string, places?: readonly Place[]): void {
+function sendProblem(
+  response: ServerResponse,
+  code: ProblemCode,
+  detail: string,
+  places?: readonly Place[],
+): void {
   const body = problem(code, detail, places === undefined ? {} : { places });
   sendJson(response, body.status, body, "application/problem+json");
 }

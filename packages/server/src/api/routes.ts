@@ -5,6 +5,7 @@ import type { ServerResponse } from "node:http";
 import {
   type AgentStateResponse,
   type ApplyResponse,
+  type AuditTilesResponse,
   type Change,
   type OpenRunRequest,
   type OpenRunResponse,
@@ -56,6 +57,7 @@ export interface OperatorPorts {
   auditTail(lines: number): AsyncIterable<Buffer>;
   onAudit(listener: (line: Buffer) => void): () => void;
   auditExport(): AsyncIterable<Buffer>;
+  auditTiles(folder: string): Promise<{ readonly size: number }>;
 }
 
 export function operatorRoutes(ports: OperatorPorts): readonly Route[] {
@@ -74,12 +76,16 @@ export function operatorRoutes(ports: OperatorPorts): readonly Route[] {
     { method: "POST", path: "/v1/runs", handler: (call) => openRun(ports, call) },
     { method: "GET", path: "/v1/decisions/:", handler: (call) => why(ports, call) },
     { method: "GET", path: "/v1/audit/events", handler: (call) => auditEvents(ports, call) },
+    { method: "POST", path: "/v1/audit/tiles", handler: (call) => auditTiles(ports, call) },
     { method: "GET", path: "/v1/audit/export", handler: (call) => auditExport(ports, call) },
   ];
 }
 
 const applySchema = z.strictObject({
-  files: z.array(z.strictObject({ name: z.string().max(4096), text: z.string().max(2_000_000) })).min(1).max(1000),
+  files: z
+    .array(z.strictObject({ name: z.string().max(4096), text: z.string().max(2_000_000) }))
+    .min(1)
+    .max(1000),
   dryRun: z.boolean(),
 });
 
@@ -96,14 +102,20 @@ function resources(ports: OperatorPorts, [kind, name]: readonly string[]): Resou
   if (name === undefined) return { resources: ofKind };
   const found = ofKind.filter(({ resource }) => resource.metadata.name === name);
   if (found.length > 0) return { resources: found };
-  const nearest = nearestName(name, ofKind.map(({ resource }) => resource.metadata.name));
+  const nearest = nearestName(
+    name,
+    ofKind.map(({ resource }) => resource.metadata.name),
+  );
   throw new ApiRefusal(
     "not_found",
     `there is no ${kind} \`${name}\`${nearest === undefined ? "" : `; did you mean \`${nearest}\`?`}`,
   );
 }
 
-async function remove(ports: OperatorPorts, { parameters: [kind = "", name = ""], operator }: Call): Promise<Change> {
+async function remove(
+  ports: OperatorPorts,
+  { parameters: [kind = "", name = ""], operator }: Call,
+): Promise<Change> {
   const change = await ports.deleteResource(kindOf(kind), name, operator);
   if (!change.ok) throw new ApiRefusal("resource_conflict", change.reason.detail, change.reason.places);
   return change.value;
@@ -129,7 +141,11 @@ async function deleteSecret(ports: OperatorPorts, call: Call): Promise<{ deleted
 
 const reasonSchema = z.strictObject({ reason: z.string().max(1000).optional() });
 
-async function agentState(ports: OperatorPorts, call: Call, change: "cut" | "restore"): Promise<AgentStateResponse> {
+async function agentState(
+  ports: OperatorPorts,
+  call: Call,
+  change: "cut" | "restore",
+): Promise<AgentStateResponse> {
   const { reason = "" } = checked(reasonSchema, await call.json());
   const done = await ports.setAgentState(call.parameters[0]!, change, reason, call.operator);
   if (!done.ok) throw new ApiRefusal(done.reason.code, done.reason.detail);
@@ -172,6 +188,13 @@ async function auditEvents(ports: OperatorPorts, { query, response }: Call): Pro
   write = (line) => void response.write(`${line.toString("utf8")}\n`);
   for (const line of waiting) if (!past.has(line.toString("utf8"))) write(line);
   return undefined;
+}
+
+const tilesSchema = z.strictObject({ folder: z.string().startsWith("/").max(4096) });
+
+async function auditTiles(ports: OperatorPorts, call: Call): Promise<AuditTilesResponse> {
+  const { folder } = checked(tilesSchema, await call.json());
+  return { folder, ...(await ports.auditTiles(folder)) };
 }
 
 async function auditExport(ports: OperatorPorts, { response }: Call): Promise<undefined> {

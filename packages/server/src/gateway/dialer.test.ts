@@ -5,8 +5,25 @@ import { dial, isPermitted } from "./dialer.ts";
 describe("address guard", () => {
   it.each([
     ...["127.0.0.1", "127.1.2.3", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1"],
-    ...["0.0.0.0", "224.0.0.1", "255.255.255.255", "192.0.2.1", "198.18.0.1", "::", "::1", "fe80::1", "fd00:ec2::254"],
-    ...["::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2001::1", "ff02::1"],
+    ...[
+      "0.0.0.0",
+      "224.0.0.1",
+      "255.255.255.255",
+      "192.0.2.1",
+      "198.18.0.1",
+      "::",
+      "::1",
+      "fe80::1",
+      "fd00:ec2::254",
+    ],
+    ...[
+      "::ffff:127.0.0.1",
+      "::ffff:169.254.169.254",
+      "64:ff9b::a9fe:a9fe",
+      "2002:7f00:1::",
+      "2001::1",
+      "ff02::1",
+    ],
     ...["not an address", "", "127.0.0.1:80", "2130706433x"],
   ])("refuses %s", (address) => {
     expect(isPermitted(address, [])).toBe(false);
@@ -22,9 +39,13 @@ describe("address guard", () => {
     expect(isPermitted("10.0.0.1", ["127.0.0.0/8", "fd00::/8"])).toBe(false);
   });
 
-  it.each(["127.0.0.1", "0x7f.1", "2130706433", "localhost"])("does not dial %s, however it is written", async (host) => {
-    const result = await dial({ host, port: 1, allowedNetworks: [] }, new AbortController().signal);
-    expect(result).toMatchObject({ ok: false });
-    if (!result.ok) expect(["destination_prohibited", "upstream_unreachable"]).toContain(result.reason.code);
-  });
+  it.each(["127.0.0.1", "0x7f.1", "2130706433", "localhost"])(
+    "does not dial %s, however it is written",
+    async (host) => {
+      const result = await dial({ host, port: 1, allowedNetworks: [] }, new AbortController().signal);
+      expect(result).toMatchObject({ ok: false });
+      if (!result.ok)
+        expect(["destination_prohibited", "upstream_unreachable"]).toContain(result.reason.code);
+    },
+  );
 });

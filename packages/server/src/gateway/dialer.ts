@@ -21,17 +21,17 @@ export interface Destination {
 }
 
 export interface DialRefusal {
-  readonly code: Extract<
-    ProblemCode,
-    "destination_prohibited" | "upstream_unreachable" | "upstream_timeout"
-  >;
+  readonly code: Extract<ProblemCode, "destination_prohibited" | "upstream_unreachable" | "upstream_timeout">;
   readonly detail: string;
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /** An open TLS connection whose certificate names the host, or why not. */
-export async function dial(destination: Destination, signal: AbortSignal): Promise<Result<TLSSocket, DialRefusal>> {
+export async function dial(
+  destination: Destination,
+  signal: AbortSignal,
+): Promise<Result<TLSSocket, DialRefusal>> {
   const addresses = await resolveAddresses(destination);
   if (!addresses.ok) return addresses;
   const permitted = addresses.value.filter((address) => isPermitted(address, destination.allowedNetworks));
@@ -107,7 +107,8 @@ function openTls(
     socket.once("error", onError);
     signal.addEventListener("abort", onAbort, { once: true });
     socket.once("secureConnect", () => {
-      if (!socket.authorized) return fail("upstream_unreachable", `${destination.host} failed TLS verification`);
+      if (!socket.authorized)
+        return fail("upstream_unreachable", `${destination.host} failed TLS verification`);
       if (!isPermitted(socket.remoteAddress ?? "", destination.allowedNetworks))
         return fail("destination_prohibited", `${destination.host} connected to a prohibited address`);
       settle();

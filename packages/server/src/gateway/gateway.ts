@@ -2,16 +2,18 @@
 /** The gate: takes connections of runs, speaks HTTP with them, and passes each request through the stages. */
 import type { Duplex } from "node:stream";
 import { newId } from "../kernel/ids.ts";
-import { type ConnectRequest, endWithProblem, InboundCodec, type InboundLimits } from "./http/inbound.ts";
+import { type ConnectRequest, InboundCodec, type InboundLimits } from "./http/inbound.ts";
 import { Interception } from "./interception.ts";
 import { OpenExchanges } from "./open-exchanges.ts";
 import { type GatewayParts, passRequest } from "./pass-request.ts";
-import type { Caller, InterceptionAuthority } from "./ports.ts";
+import type { Caller, DecisionRecord, InterceptionAuthority } from "./ports.ts";
+import { endWithRefusal } from "./refuse.ts";
 import { headerValues } from "./stages/1-read-request.ts";
 import { parseAuthority } from "./stages/2-canonicalize.ts";
 import { identifyAgent } from "./stages/3-identify-agent.ts";
-import { recordDecision } from "./stages/6-record-decision.ts";
+import { durably, NOT_DURABLE, recordDecision } from "./stages/6-record-decision.ts";
 import { UpstreamConnections } from "./stages/9-connect-upstream.ts";
+import { Outcome } from "./stages/13-record-outcome.ts";
 import { type Refusal, refusal } from "./stages/refusal.ts";
 
 export const DEFAULT_INBOUND_LIMITS: InboundLimits = {
@@ -81,7 +83,10 @@ export class Gateway {
   }
 
   /** A tunnel is opened only to a registered server workload, and only for a known agent. */
-  async #checkConnect(request: ConnectRequest, caller: Caller): Promise<{ host: string; port: number } | Refusal> {
+  async #checkConnect(
+    request: ConnectRequest,
+    caller: Caller,
+  ): Promise<{ host: string; port: number } | Refusal> {
     const { snapshot } = this.#parts.controlPlane;
     const target = parseAuthority(request.target, Number.NaN);
     if (target === undefined || Number.isNaN(target.port))
@@ -93,16 +98,47 @@ export class Gateway {
     const identified = await identifyAgent(caller, snapshot, this.#parts.clock);
     if (!identified.ok) return identified.reason;
     if (!snapshot.byAuthority.has(`${target.host}:${target.port}`))
-      return refusal("server_workload_unknown", `${target.host}:${target.port} is not a registered server workload`);
+      return refusal(
+        "server_workload_unknown",
+        `${target.host}:${target.port} is not a registered server workload`,
+      );
     return target;
   }
 
-  async #refuseConnect(reason: Refusal, request: ConnectRequest, caller: Caller, socket: Duplex): Promise<void> {
-    const { clock, audit, controlPlane } = this.#parts;
-    const identified = await caller.identify(controlPlane.snapshot.epoch).catch(() => undefined);
+  async #refuseConnect(
+    reason: Refusal,
+    request: ConnectRequest,
+    caller: Caller,
+    socket: Duplex,
+  ): Promise<void> {
+    const identified = await caller.identify(this.#parts.controlPlane.snapshot.epoch).catch(() => undefined);
     const target = parseAuthority(request.target, 443);
+    await this.#refuse(socket, caller, reason, {
+      mode: "connect",
+      method: "CONNECT",
+      ...(identified?.ok === true ? { caller: identified.value } : {}),
+      ...(target === undefined ? {} : { host: target.host }),
+    });
+  }
+
+  #malformed(detail: string, socket: Duplex): void {
+    const caller = this.#callers.get(socket);
+    if (caller === undefined || !socket.writable) return void socket.destroy();
+    void this.#refuse(socket, caller, refusal("request_malformed", detail), {});
+  }
+
+  /** Records and answers where there is no exchange: the connection ends with it. */
+  async #refuse(
+    socket: Duplex,
+    caller: Caller,
+    reason: Refusal,
+    known: Partial<DecisionRecord>,
+  ): Promise<void> {
+    const { clock, audit, controlPlane } = this.#parts;
+    const id = newId(clock.now());
+    const outcome = new Outcome(id, clock, audit);
     const recorded = recordDecision(audit, {
-      id: newId(clock.now()),
+      id,
       time: clock.now(),
       outcome: "deny",
       code: reason.code,
@@ -111,35 +147,14 @@ export class Gateway {
       policies: [],
       run: caller.run,
       isolated: caller.isolated,
-      mode: "connect",
-      method: "CONNECT",
       policyDigest: controlPlane.snapshot.policyDigest,
-      ...(identified?.ok === true ? { caller: identified.value } : {}),
-      ...(target === undefined ? {} : { host: target.host }),
+      ...known,
     });
-    if (!recorded.ok) return endWithProblem(socket, recorded.reason.code, recorded.reason.detail);
-    await recorded.value.durable.then(
-      () => endWithProblem(socket, reason.code, reason.detail, recorded.value.id),
-      () => endWithProblem(socket, "audit_unavailable", "the decision cannot be made durable in the audit log"),
-    );
-  }
-
-  #malformed(detail: string, socket: Duplex): void {
-    const caller = this.#callers.get(socket);
-    if (caller === undefined || !socket.writable) return void socket.destroy();
-    const { clock, audit, controlPlane } = this.#parts;
-    const recorded = recordDecision(audit, {
-      id: newId(clock.now()),
-      time: clock.now(),
-      outcome: "deny",
-      code: "request_malformed",
-      detail,
-      reasons: [],
-      policies: [],
-      run: caller.run,
-      isolated: caller.isolated,
-      policyDigest: controlPlane.snapshot.policyDigest,
-    });
-    endWithProblem(socket, "request_malformed", detail, recorded.ok ? recorded.value.id : undefined);
+    if (!recorded.ok) return endWithRefusal(socket, recorded.reason, undefined);
+    const isDurable = await durably(recorded.value);
+    const given = isDurable ? reason : NOT_DURABLE;
+    outcome.refused(given);
+    outcome.record(known.caller?.agent, undefined);
+    endWithRefusal(socket, given, id);
   }
 }

@@ -28,14 +28,17 @@ export class Interception {
    * agent asked for; rejects when it is not TLS or the agent does not trust the certificate.
    */
   terminate(socket: Duplex, host: string): Promise<{ socket: TLSSocket; serverName: string | undefined }> {
-    const secure = new TLSSocket(socket as never, {
-      isServer: true,
-      secureContext: this.#contextFor(host),
-      ALPNProtocols: ["http/1.1"],
-      // SNI is compared with the CONNECT host per request; the certificate is always the host's own.
-      SNICallback: (_name: string, callback: (error: null, context: SecureContext) => void) =>
-        callback(null, this.#contextFor(host)),
-    } as never);
+    const secure = new TLSSocket(
+      socket as never,
+      {
+        isServer: true,
+        secureContext: this.#contextFor(host),
+        ALPNProtocols: ["http/1.1"],
+        // SNI is compared with the CONNECT host per request; the certificate is always the host's own.
+        SNICallback: (_name: string, callback: (error: null, context: SecureContext) => void) =>
+          callback(null, this.#contextFor(host)),
+      } as never,
+    );
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => secure.destroy(new Error("TLS handshake timed out")), 10_000);
       secure.once("secure", () => {

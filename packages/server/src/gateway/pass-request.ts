@@ -13,14 +13,21 @@ import { type Result, refuse } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { CanonicalRequest, Exchange } from "./http/messages.ts";
 import type { OpenExchange, OpenExchanges } from "./open-exchanges.ts";
-import type { AuditSink, Caller, ControlPlane, CredentialSource, DecisionRecord, IdentifiedCaller } from "./ports.ts";
+import type {
+  AuditSink,
+  Caller,
+  ControlPlane,
+  CredentialSource,
+  DecisionRecord,
+  IdentifiedCaller,
+} from "./ports.ts";
 import { answerRefusal, receiptHeaders } from "./refuse.ts";
 import { readRequest } from "./stages/1-read-request.ts";
 import { canonicalize } from "./stages/2-canonicalize.ts";
 import { checkStanding, identifyAgent } from "./stages/3-identify-agent.ts";
 import { findWorkload, type MatchedRequest, matchServerWorkload } from "./stages/4-match-server-workload.ts";
 import { accessRequestOf, decideAccess } from "./stages/5-decide.ts";
-import { recordDecision, type RecordedDecision } from "./stages/6-record-decision.ts";
+import { durably, NOT_DURABLE, recordDecision, type RecordedDecision } from "./stages/6-record-decision.ts";
 import { guardRequest } from "./stages/7-guard-request.ts";
 import { obtainCredential } from "./stages/8-obtain-credential.ts";
 import type { UpstreamConnections } from "./stages/9-connect-upstream.ts";
@@ -134,8 +141,13 @@ async function decideNow(
   const { snapshot } = parts.controlPlane;
   const still = await identifyAgent(caller, snapshot, parts.clock);
   if (!still.ok) return still;
-  if (still.value.agent !== identified.agent || snapshot.serverWorkloads.get(matched.workload.name) !== matched.workload)
-    return refuse(refusal("access_denied", "the configuration changed while the request came in", ["changed_meanwhile"]));
+  if (
+    still.value.agent !== identified.agent ||
+    snapshot.serverWorkloads.get(matched.workload.name) !== matched.workload
+  )
+    return refuse(
+      refusal("access_denied", "the configuration changed while the request came in", ["changed_meanwhile"]),
+    );
   const allow = decideAccess(accessRequestOf(identified, matched), snapshot);
   return allow.ok ? { ok: true, value: { allow: allow.value, caller: identified, matched } } : allow;
 }
@@ -161,15 +173,17 @@ async function serve(
   if (!request.ok) return request.reason;
   if (!isDurable) return NOT_DURABLE;
   if (signal.aborted) throw new Error("ended before the request was sent");
-  outcome.sent(request.value.body);
-  const answer = await sendUpstream(connection.value, request.value, signal);
+  const counted = { ...request.value, body: outcome.counted(request.value.body) };
+  const answer = await sendUpstream(connection.value, counted, signal);
   if (!answer.ok) return answer.reason;
   const clean = guardResponse(answer.value, matcherFor(credential.value.secret));
-  if (!clean.ok) return clean.reason;
-  if (!(await durably(recorded))) return NOT_DURABLE;
   const standing = (): Result<undefined, Refusal> =>
     checkStanding(caller.agent, parts.controlPlane.snapshot, parts.clock);
+  const isKept = await durably(recorded);
   const still = standing();
+  if (!clean.ok || !isKept || !still.ok) answer.value.discard();
+  if (!clean.ok) return clean.reason;
+  if (!isKept) return NOT_DURABLE;
   if (!still.ok) return still.reason;
   const meter = new UsageMeter(matched.workload.profile, clean.value.contentType);
   outcome.answering(clean.value, meter);
@@ -183,14 +197,6 @@ async function serve(
 
 /** The agent was deleted or has expired while its answer streamed; a cut does not wait for the next piece. */
 class StandingLost extends Error {}
-
-const NOT_DURABLE = refusal("audit_unavailable", "the decision cannot be made durable in the audit log");
-
-const durably = (recorded: RecordedDecision): Promise<boolean> =>
-  recorded.durable.then(
-    () => true,
-    () => false,
-  );
 
 const matchers = new WeakMap<Secret, PatternMatcher>();
 

@@ -35,7 +35,9 @@ describe("top-level field of a JSON body", () => {
   });
 
   it("refuses bytes that are not UTF-8", () => {
-    expect(topLevelString(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), "model")).toMatchObject({ ok: false });
+    expect(topLevelString(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]), "model")).toMatchObject({
+      ok: false,
+    });
   });
 
   it("agrees with JSON.parse on every object", () => {

@@ -3,7 +3,10 @@
 import { type Result, ok, refuse } from "../kernel/result.ts";
 
 /** Collects the body, or refuses when it is larger than `limit` bytes. */
-export async function collectBody(body: AsyncIterable<Buffer>, limit: number): Promise<Result<Buffer, "too_large">> {
+export async function collectBody(
+  body: AsyncIterable<Buffer>,
+  limit: number,
+): Promise<Result<Buffer, "too_large">> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
@@ -30,11 +33,14 @@ export function topLevelString(body: Buffer, field: string): Result<string | und
     return refuse("not_json");
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) return refuse("not_an_object");
-  const value: unknown = Object.hasOwn(parsed, field) ? (parsed as Record<string, unknown>)[field] : undefined;
+  const value: unknown = Object.hasOwn(parsed, field)
+    ? (parsed as Record<string, unknown>)[field]
+    : undefined;
   if (value !== undefined && typeof value !== "string") return refuse("not_a_string");
   // Parsers that ignore case in keys exist (Go's encoding/json), so a second spelling counts as a second field.
   const spellings = topLevelKeys(body).filter((key) => key.toLowerCase() === field.toLowerCase());
-  if (spellings.length > 1 || (spellings.length === 1 && spellings[0] !== field)) return refuse("duplicate_field");
+  if (spellings.length > 1 || (spellings.length === 1 && spellings[0] !== field))
+    return refuse("duplicate_field");
   return ok(value);
 }
 

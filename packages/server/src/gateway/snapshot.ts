@@ -28,7 +28,9 @@ export function buildSnapshot(
     for (const host of workload.hosts) byAuthority.set(`${host}:${workload.port}`, workload);
   }
   const agents = new Map(
-    source.resources.all("Agent").map((resource) => [resource.metadata.name, gatewayAgent(resource, source.cut)]),
+    source.resources
+      .all("Agent")
+      .map((resource) => [resource.metadata.name, gatewayAgent(resource, source.cut)]),
   );
   return {
     epoch: source.epoch,
@@ -66,7 +68,14 @@ function gatewayWorkload(
     injections:
       spec.injection === undefined
         ? profile.injections
-        : [{ injection: spec.injection, append: {}, whenPathStartsWith: undefined, whenSecretStartsWith: undefined }],
+        : [
+            {
+              injection: spec.injection,
+              append: {},
+              whenPathStartsWith: undefined,
+              whenSecretStartsWith: undefined,
+            },
+          ],
     operations: [...own, ...profile.operations],
     allowedNetworks: spec.allowedNetworks ?? [],
     ...(spec.connectTo === undefined ? {} : { connectTo: spec.connectTo }),

@@ -28,7 +28,8 @@ export class UsageMeter {
   /** Counters that were reported, or undefined where none was. */
   finish(): Readonly<Record<string, number>> | undefined {
     if (this.#isStream) this.#readLine(Buffer.concat(this.#pending));
-    else if (this.#isJson && this.#size > 0 && this.#size <= LARGEST_JSON) this.#readJson(Buffer.concat(this.#pending));
+    else if (this.#isJson && this.#size > 0 && this.#size <= LARGEST_JSON)
+      this.#readJson(Buffer.concat(this.#pending));
     this.#pending = [];
     return Object.keys(this.#counters).length === 0 ? undefined : this.#counters;
   }
@@ -70,7 +71,8 @@ export class UsageMeter {
     for (const [counter, pointers] of Object.entries(this.#pointers)) {
       for (const pointer of pointers) {
         const found = pointer.slice(1).split("/").reduce(member, last);
-        if (typeof found === "number" && Number.isSafeInteger(found) && found >= 0) this.#counters[counter] = found;
+        if (typeof found === "number" && Number.isSafeInteger(found) && found >= 0)
+          this.#counters[counter] = found;
       }
     }
   }

@@ -132,7 +132,12 @@ export class ControlPlane {
     return this.#alone(async () => {
       if (this.#state.resources.get("Agent", agent) === undefined)
         return refuse({ code: "not_found", detail: `there is no Agent \`${agent}\`` });
-      const state = { agent, state: change === "cut" ? "cut" : "active", reason, changedBy: `uid:${operator.uid}` } as const;
+      const state = {
+        agent,
+        state: change === "cut" ? "cut" : "active",
+        reason,
+        changedBy: `uid:${operator.uid}`,
+      } as const;
       const event = agentStateEvent({ ...this.#stamp(operator), change, agent, reason });
       if (change === "cut") return this.#cut(state, event);
       await this.#parts.audit(event);
@@ -144,7 +149,10 @@ export class ControlPlane {
   }
 
   /** Cutting comes first: neither a full disk nor a log that cannot be written must keep an agent alive. */
-  async #cut(state: Parameters<AgentStateStore["set"]>[0], event: AuditEvent): Promise<Result<undefined, AgentStateRefusal>> {
+  async #cut(
+    state: Parameters<AgentStateStore["set"]>[0],
+    event: AuditEvent,
+  ): Promise<Result<undefined, AgentStateRefusal>> {
     const { agent } = state;
     this.#cutUnstored.add(agent);
     this.#publish({ ...this.#state, cut: new Set([...this.#state.cut, agent]) });
@@ -206,8 +214,14 @@ export class ControlPlane {
     resource?: Resource,
   ): Promise<void> {
     const digest =
-      resource === undefined ? undefined : createHash("sha256").update(canonicalize(resource) ?? "").digest("hex");
-    return this.#parts.audit(resourceChangeEvent({ ...this.#stamp(operator), change, resourceKind, name, digest }));
+      resource === undefined
+        ? undefined
+        : createHash("sha256")
+            .update(canonicalize(resource) ?? "")
+            .digest("hex");
+    return this.#parts.audit(
+      resourceChangeEvent({ ...this.#stamp(operator), change, resourceKind, name, digest }),
+    );
   }
 
   #stamp(operator: Operator) {

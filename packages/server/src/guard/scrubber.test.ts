@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { PatternMatcher, Scrubber, scrubText } from "./scrubber.ts";
 import { secretPatterns } from "./secret-patterns.ts";
 
-const secret = "sk-proj-Zq8/+fJ2w\"x\\y=ü7LmN0pQ";
+const secret = 'sk-proj-Zq8/+fJ2w"x\\y=ü7LmN0pQ';
 const matcher = new PatternMatcher(secretPatterns(Buffer.from(secret)));
 
 function scrub(parts: readonly Buffer[]): { text: string; found: number } {
@@ -24,11 +24,18 @@ const encodings: Record<string, (before: string, after: string) => string> = {
   base64: (before, after) => Buffer.from(before + secret + after).toString("base64"),
   base64url: (before, after) => Buffer.from(before + secret + after).toString("base64url"),
   hex: (before, after) => Buffer.from(before + secret + after).toString("hex"),
-  "upper-case hex": (before, after) => Buffer.from(before + secret + after).toString("hex").toUpperCase(),
+  "upper-case hex": (before, after) =>
+    Buffer.from(before + secret + after)
+      .toString("hex")
+      .toUpperCase(),
   percent: (before, after) =>
     before +
     [...Buffer.from(secret)]
-      .map((byte) => (/[\w.~-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : "%" + byte.toString(16).toUpperCase().padStart(2, "0")))
+      .map((byte) =>
+        /[\w.~-]/.test(String.fromCharCode(byte))
+          ? String.fromCharCode(byte)
+          : "%" + byte.toString(16).toUpperCase().padStart(2, "0"),
+      )
       .join("") +
     after,
   json: (before, after) => JSON.stringify({ echo: before + secret + after }),
@@ -36,24 +43,27 @@ const encodings: Record<string, (before: string, after: string) => string> = {
 };
 
 describe("scrubber", () => {
-  it.each(Object.keys(encodings))("removes the secret in form %s wherever it stands and however it is split", (form) => {
-    fc.assert(
-      fc.property(
-        fc.string({ maxLength: 7 }),
-        fc.string({ maxLength: 7 }),
-        fc.array(fc.nat(500), { maxLength: 12 }),
-        (before, after, cuts) => {
-          const data = Buffer.from(encodings[form]!(before, after));
-          const result = scrub(split(data, cuts));
-          expect(result.found).toBeGreaterThan(0);
-          expect(result.text.length).toBe(data.length);
-          for (const pattern of secretPatterns(Buffer.from(secret)))
-            expect(result.text.includes(pattern.toString("latin1"))).toBe(false);
-        },
-      ),
-      { numRuns: 300 },
-    );
-  });
+  it.each(Object.keys(encodings))(
+    "removes the secret in form %s wherever it stands and however it is split",
+    (form) => {
+      fc.assert(
+        fc.property(
+          fc.string({ maxLength: 7 }),
+          fc.string({ maxLength: 7 }),
+          fc.array(fc.nat(500), { maxLength: 12 }),
+          (before, after, cuts) => {
+            const data = Buffer.from(encodings[form]!(before, after));
+            const result = scrub(split(data, cuts));
+            expect(result.found).toBeGreaterThan(0);
+            expect(result.text.length).toBe(data.length);
+            for (const pattern of secretPatterns(Buffer.from(secret)))
+              expect(result.text.includes(pattern.toString("latin1"))).toBe(false);
+          },
+        ),
+        { numRuns: 300 },
+      );
+    },
+  );
 
   it("leaves every other byte as it was, whatever the chunks", () => {
     fc.assert(
@@ -79,7 +89,10 @@ describe("scrubber", () => {
   });
 
   it("cleans short texts", () => {
-    expect(scrubText(matcher, `Bearer ${secret};`)).toEqual({ text: expect.stringMatching(/^Bearer \*+;$/), found: 1 });
+    expect(scrubText(matcher, `Bearer ${secret};`)).toEqual({
+      text: expect.stringMatching(/^Bearer \*+;$/),
+      found: 1,
+    });
     expect(scrubText(matcher, "plain")).toEqual({ text: "plain", found: 0 });
   });
 });

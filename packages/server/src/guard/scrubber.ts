@@ -31,7 +31,11 @@ export class PatternMatcher {
     let longest = 0;
     for (const pattern of this.#candidates(data, at)) {
       const end = at + pattern.length;
-      if (pattern.length > longest && end <= data.length && data.compare(pattern, 0, pattern.length, at, end) === 0)
+      if (
+        pattern.length > longest &&
+        end <= data.length &&
+        data.compare(pattern, 0, pattern.length, at, end) === 0
+      )
         longest = pattern.length;
     }
     return longest;
@@ -88,7 +92,7 @@ export class Scrubber {
   #scan(data: Buffer, isLast: boolean): Buffer {
     const masks: [number, number][] = this.#heldMasked > 0 ? [[0, this.#heldMasked]] : [];
     let holdFrom = data.length;
-    for (let at = this.#matcher.nextCandidate(data, 0); at < data.length; ) {
+    for (let at = this.#matcher.nextCandidate(data, 0); at < data.length;) {
       if (!isLast && this.#matcher.mayStartAt(data, at)) {
         holdFrom = at;
         break;
@@ -118,5 +122,7 @@ export function scrubText(matcher: PatternMatcher, text: string): { text: string
   const bytes = Buffer.from(text, "latin1");
   const scrubber = new Scrubber(matcher);
   const clean = Buffer.concat([scrubber.push(bytes), scrubber.end()]);
-  return scrubber.found === 0 ? { text, found: 0 } : { text: clean.toString("latin1"), found: scrubber.found };
+  return scrubber.found === 0
+    ? { text, found: 0 }
+    : { text: clean.toString("latin1"), found: scrubber.found };
 }

@@ -14,7 +14,13 @@ function authority(notAfter = now + 3650 * day) {
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const spki = publicKey.export({ type: "spki", format: "der" });
   const signDer = (bytes: Buffer) => sign("sha256", bytes, privateKey);
-  const spec = { commonName: "Test CA", publicKey: spki, serial: randomBytes(16), notBefore: now - day, notAfter };
+  const spec = {
+    commonName: "Test CA",
+    publicKey: spki,
+    serial: randomBytes(16),
+    notBefore: now - day,
+    notAfter,
+  };
   return { spki, signDer, der: writeAuthorityCertificate(spec, signDer) };
 }
 

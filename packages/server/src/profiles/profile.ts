@@ -27,12 +27,12 @@ const conditionalInjection = z
     /** Header tokens added to a comma-separated list. */
     append: z.record(z.string(), z.string()).default({}),
   })
-  .transform(({ whenSecretStartsWith, whenPathStartsWith, append, ...injection }) => ({
-    whenSecretStartsWith,
-    whenPathStartsWith,
-    append,
-    injection: injectionSchema.parse(injection),
-  }));
+  .transform(({ whenSecretStartsWith, whenPathStartsWith, append, ...rest }, context) => {
+    const injection = injectionSchema.safeParse(rest);
+    if (injection.success) return { whenSecretStartsWith, whenPathStartsWith, append, injection: injection.data };
+    context.addIssue({ code: "custom", message: z.prettifyError(injection.error) });
+    return z.NEVER;
+  });
 
 const profileSchema = z.strictObject({
   name: z.string(),
@@ -59,9 +59,12 @@ export type ProfileInjection = Profile["injections"][number];
 /** Reads all profiles of a folder, by default this one. */
 export function loadProfiles(folder: URL = new URL(".", import.meta.url)): ReadonlyMap<string, Profile> {
   const profiles = new Map<string, Profile>();
-  for (const file of readdirSync(folder).filter((name) => name.endsWith(".yaml")).sort()) {
+  for (const file of readdirSync(folder)
+    .filter((name) => name.endsWith(".yaml"))
+    .sort()) {
     const parsed = profileSchema.safeParse(parse(readFileSync(new URL(file, folder), "utf8")));
-    if (!parsed.success) throw new Fault("internal_error", `profile ${file}: ${z.prettifyError(parsed.error)}`);
+    if (!parsed.success)
+      throw new Fault("internal_error", `profile ${file}: ${z.prettifyError(parsed.error)}`);
     profiles.set(parsed.data.name, parsed.data);
   }
   return profiles;

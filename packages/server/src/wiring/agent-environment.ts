@@ -14,13 +14,14 @@ import type { ResourceSet } from "../resources/resource-set.ts";
 
 /** Names that hold a secret whatever the provider: anything that ends like one. */
 const SECRET_NAME =
-  /(^|_)(API_?KEY|APIKEY|ACCESS_?KEY(_ID)?|SECRET(_KEY|_ACCESS_KEY)?|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PRIVATE_KEY|SESSION_KEY|CLIENT_SECRET|PAT|CONNECTION_STRING|DSN)$/i;
+  /(^|_)((?<!PUBLIC_)KEY|API_?KEY|ACCESS_?KEY(_ID)?|SECRET|(AUTH)?TOKEN|(PG)?PASSWORD|MYSQL_PWD|PASSWD|PASSPHRASE|SSHPASS|REDISCLI_AUTH|CREDENTIALS?|PAT|CONNECTION_STRING|DSN)$/i;
 /** Such as a database URL with its password. */
 const PASSWORD_IN_URL = /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s:@]*:[^/?#\s@]+@/i;
 /** Proxies of the user's own would lead past the gateway, and so would exceptions from them. */
 const REPLACED = /^(https?|all|no|ftp|grpc)_proxy$/i;
 /** Other providers' ways to point an SDK elsewhere with an own key. */
-const ALTERNATIVES = /^(ANTHROPIC_(FEDERATION_RULE_ID|IDENTITY_TOKEN(_FILE)?|CUSTOM_HEADERS|UNIX_SOCKET)|OPENAI_(CUSTOM_HEADERS|ORG_ID|ORGANIZATION|PROJECT(_ID)?)|GOOGLE_GENAI_USE_VERTEXAI|GOOGLE_APPLICATION_CREDENTIALS|GOOGLE_VERTEX_BASE_URL|CODEX_NETWORK_PROXY.*)$/;
+const ALTERNATIVES =
+  /^(ANTHROPIC_(FEDERATION_RULE_ID|IDENTITY_TOKEN(_FILE)?|CUSTOM_HEADERS|UNIX_SOCKET)|OPENAI_(CUSTOM_HEADERS|ORG_ID|ORGANIZATION|PROJECT(_ID)?)|GOOGLE_GENAI_USE_VERTEXAI|GOOGLE_APPLICATION_CREDENTIALS|GOOGLE_VERTEX_BASE_URL|CODEX_NETWORK_PROXY.*)$/;
 
 export function removedVariables(
   environment: Readonly<Record<string, string>>,
@@ -110,9 +111,16 @@ function proxyVariables(gate: string): Record<string, string> {
 function authorityVariables(authority: string, bundle: string): Record<string, string> {
   // Most tools take their variable instead of the system's roots, so it names a bundle with both.
   const bundles = [
-    ...["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE"],
+    ...[
+      "SSL_CERT_FILE",
+      "REQUESTS_CA_BUNDLE",
+      "CURL_CA_BUNDLE",
+      "PIP_CERT",
+      "GIT_SSL_CAINFO",
+      "AWS_CA_BUNDLE",
+    ],
     ...["CARGO_HTTP_CAINFO", "DENO_CERT", "NIX_SSL_CERT_FILE", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE"],
-    ...["CODEX_CA_CERTIFICATE", "npm_config_cafile"],
+    ...["CODEX_CA_CERTIFICATE", "npm_config_cafile", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "HTTPLIB2_CA_CERTS"],
   ];
   return {
     ...Object.fromEntries(bundles.map((name) => [name, bundle])),

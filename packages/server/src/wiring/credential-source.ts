@@ -12,7 +12,9 @@ export function credentialSource(vault: Vault, resources: () => ResourceSet): Cr
       if (provider === undefined) return refuse(`credential provider ${allow.credentialProvider} is gone`);
       // Checked at `apply` too; here it is the last moment before a secret is read.
       if (!provider.spec.serverWorkloads.includes(allow.serverWorkload))
-        return refuse(`credential provider ${allow.credentialProvider} is not bound to ${allow.serverWorkload}`);
+        return refuse(
+          `credential provider ${allow.credentialProvider} is not bound to ${allow.serverWorkload}`,
+        );
       const credential = await vault.resolve(provider.spec.secret);
       if (!credential.ok) return refuse(credential.reason.detail);
       const { secret, version } = credential.value;

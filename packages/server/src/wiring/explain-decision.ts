@@ -6,7 +6,11 @@ import type { PublishedState } from "../governance/control-plane.ts";
 import type { AccessRequest } from "../policy/access-request.ts";
 import { explain, explanationText } from "../policy/explain.ts";
 
-export async function explainDecision(log: AuditLog, state: PublishedState, id: string): Promise<WhyResponse | undefined> {
+export async function explainDecision(
+  log: AuditLog,
+  state: PublishedState,
+  id: string,
+): Promise<WhyResponse | undefined> {
   const event = await log.find(id);
   const decision = event?.["unmapped"] as Readonly<Record<string, unknown>> | undefined;
   if (decision === undefined || decision["kind"] !== "decision") return undefined;
@@ -34,9 +38,17 @@ function summary(decision: Readonly<Record<string, unknown>>): string {
   return `${word(decision["outcome"], "?")}${code}: agent ${word(decision["agent"], "unidentified")}, ${word(decision["method"], "?")} ${word(decision["server_workload"], "an unregistered host")} ${word(decision["operation"], "no known operation")}${model}`;
 }
 
-/** Refused before any policy was asked. */
+/** The mark that the log puts where a text was too long for it. */
+const CUT = /…\[\+\d+\]$/;
+
+/** Refused before any policy was asked, or not in the log as it was decided. */
 function beforePolicy(decision: Readonly<Record<string, unknown>>): string {
-  const reasons = Array.isArray(decision["reasons"]) && decision["reasons"].length > 0 ? `: ${decision["reasons"].join(", ")}` : "";
+  const reached = decision["outcome"] === "allow" || decision["code"] === "access_denied";
+  if (reached) return "the request is too long for the log, so its decision cannot be made again from it";
+  const reasons =
+    Array.isArray(decision["reasons"]) && decision["reasons"].length > 0
+      ? `: ${decision["reasons"].join(", ")}`
+      : "";
   return `no policy was asked: the request was refused before, with ${word(decision["code"], "?")}${reasons}`;
 }
 
@@ -49,6 +61,9 @@ function accessRequestOf(
   const path = http?.url?.path;
   if (typeof agent !== "string" || typeof serverWorkload !== "string") return undefined;
   if (typeof method !== "string" || typeof path !== "string") return undefined;
+  // What the log had to cut is not what was decided: it can't be asked again.
+  if ([path, operation, model].some((value) => typeof value === "string" && CUT.test(value)))
+    return undefined;
   return {
     agent,
     serverWorkload,

@@ -46,13 +46,20 @@ export class RunDesk {
     return [...this.#summaries.values()];
   }
 
-  async openRun(request: OpenRunRequest, operator: { uid: number }): Promise<Result<OpenRunResponse, string>> {
+  async openRun(
+    request: OpenRunRequest,
+    operator: { uid: number },
+  ): Promise<Result<OpenRunResponse, string>> {
     const chosen = this.#chooseAgent(request.agent);
     if (!chosen.ok) return chosen;
     const { runs, gateway, vault, profiles, dataFolder, resources } = this.#parts;
     const { isolated } = request;
     const agent = chosen.value;
-    const run = await runs.openRun({ uid: operator.uid, isolated, ...(agent === undefined ? {} : { agent }) });
+    const run = await runs.openRun({
+      uid: operator.uid,
+      isolated,
+      ...(agent === undefined ? {} : { agent }),
+    });
     try {
       const authority = join(run.folder, "ca.pem");
       const bundle = join(run.folder, "ca-bundle.pem");
@@ -69,7 +76,12 @@ export class RunDesk {
           ...addedVariables(resources(), profiles, agent, { authority, bundle, doorSocket: run.doorSocket }),
           POSTERN_RUN: run.facts.id,
         },
-        removedVariables: removedVariables(request.environment, request.keep, await vault.allSecrets(), profiles.values()),
+        removedVariables: removedVariables(
+          request.environment,
+          request.keep,
+          await vault.allSecrets(),
+          profiles.values(),
+        ),
         hide: [dataFolder],
       });
     } catch (error) {
@@ -83,11 +95,16 @@ export class RunDesk {
     const agents = this.#parts.resources().all("Agent");
     const names = agents.map(({ metadata }) => metadata.name);
     const [first] = names;
-    if (first === undefined) return refuse("no agent is registered: apply an Agent first, see examples/agent.yaml");
+    if (first === undefined)
+      return refuse("no agent is registered: apply an Agent first, see examples/agent.yaml");
     if (asked === undefined) {
       if (names.length === 1) return ok(first);
-      const canMatch = agents.some(({ spec }) => !spec.selectors.some((each) => each.startsWith("process:agent=")));
-      return canMatch ? ok(undefined) : refuse(`say which agent it is: --agent NAME, one of ${names.join(", ")}`);
+      const canMatch = agents.some(
+        ({ spec }) => !spec.selectors.some((each) => each.startsWith("process:agent=")),
+      );
+      return canMatch
+        ? ok(undefined)
+        : refuse(`say which agent it is: --agent NAME, one of ${names.join(", ")}`);
     }
     if (names.includes(asked)) return ok(asked);
     const nearest = nearestName(asked, names);
@@ -112,7 +129,16 @@ export class RunDesk {
     };
     const event = (what: "open" | "close", pid?: number): AuditEvent => {
       const time = clock.now();
-      return runEvent({ id: newId(time), time, change: what, run: id, agent: agent ?? "", isolated, operatorUid: uid, pid });
+      return runEvent({
+        id: newId(time),
+        time,
+        change: what,
+        run: id,
+        agent: agent ?? "",
+        isolated,
+        operatorUid: uid,
+        pid,
+      });
     };
     await audit(event("open"));
     this.#summaries.set(id, summary);

@@ -38,10 +38,15 @@ function callerOf(pending: PendingCaller, resources: () => ResourceSet): Caller 
   };
 }
 
-async function identify(pending: PendingCaller, resources: ResourceSet): Promise<Result<IdentifiedCaller, string>> {
+async function identify(
+  pending: PendingCaller,
+  resources: ResourceSet,
+): Promise<Result<IdentifiedCaller, string>> {
   const facts = await pending.identify();
   if (!facts.ok) return facts;
-  const agents = resources.all("Agent").map(({ metadata, spec }) => ({ name: metadata.name, selectors: spec.selectors }));
+  const agents = resources
+    .all("Agent")
+    .map(({ metadata, spec }) => ({ name: metadata.name, selectors: spec.selectors }));
   const agent = await attestCaller(facts.value, agents);
   if (!agent.ok) return refuse(agent.reason.code);
   const [first] = facts.value.processes;

@@ -2,7 +2,6 @@
 /** Reads requests of agents with Node's strict HTTP/1.1 parser and hands them on as `Exchange`s. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { problem, type ProblemCode } from "@postern/contract";
 import type { AnswerBody, AnswerHead, Entrance, Exchange, HeaderList } from "./messages.ts";
 
 /** Limits on what an agent may send; sizes in bytes, times in milliseconds. */
@@ -71,23 +70,7 @@ export class InboundCodec {
   }
 }
 
-/** A finished answer for a connection that has no `ServerResponse`: parser errors and CONNECT refusals. */
-export function endWithProblem(socket: Duplex, code: ProblemCode, detail: string, auditId?: string): void {
-  if (!socket.writable) return void socket.destroy();
-  const body = problem(code, detail, auditId === undefined ? {} : { auditId });
-  const text = JSON.stringify(body);
-  const lines = [
-    `HTTP/1.1 ${body.status} ${body.title}`,
-    "content-type: application/problem+json",
-    `content-length: ${Buffer.byteLength(text)}`,
-    "connection: close",
-    "proxy-connection: close",
-  ];
-  if (auditId !== undefined) lines.push(`postern-audit-id: ${auditId}`);
-  socket.end(`${lines.join("\r\n")}\r\n\r\n${text}`);
-}
-
-export function pairs(rawHeaders: readonly string[]): HeaderList {
+function pairs(rawHeaders: readonly string[]): HeaderList {
   const list: [string, string][] = [];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) list.push([rawHeaders[i]!, rawHeaders[i + 1]!]);
   return list;

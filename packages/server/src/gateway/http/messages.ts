@@ -23,7 +23,12 @@ export type Entrance =
   /** Straight on the run's door: base URL, or absolute-form proxy request. */
   | { readonly kind: "door"; readonly authorities: readonly string[] }
   /** Inside a CONNECT tunnel whose TLS was terminated here. */
-  | { readonly kind: "tunnel"; readonly host: string; readonly port: number; readonly serverName: string | undefined };
+  | {
+      readonly kind: "tunnel";
+      readonly host: string;
+      readonly port: number;
+      readonly serverName: string | undefined;
+    };
 
 /** One request and the way to answer it. */
 export interface Exchange {
@@ -79,6 +84,8 @@ export interface UpstreamAnswer {
   readonly status: number;
   readonly headers: HeaderList;
   readonly body: AsyncIterable<Buffer>;
+  /** Leaves the rest unread; the connection ends with it. */
+  discard(): void;
 }
 
 export declare const connectionBrand: unique symbol;

@@ -48,7 +48,10 @@ export class OutboundConnection {
   send(request: UpstreamRequest, signal: AbortSignal, onFree: () => void): Promise<UpstreamAnswer> {
     return new Promise((resolve, reject) => {
       const receiver = new AnswerReceiver(this, signal, onFree, resolve, reject);
-      const body = request.body === undefined || Buffer.isBuffer(request.body) ? request.body : Readable.from(request.body);
+      const body =
+        request.body === undefined || Buffer.isBuffer(request.body)
+          ? request.body
+          : Readable.from(request.body);
       this.#client.dispatch(
         {
           method: request.method as Dispatcher.HttpMethod,
@@ -102,7 +105,13 @@ class AnswerReceiver implements Dispatcher.DispatchHandler {
       },
     });
     this.#body.on("error", () => {});
-    this.#resolve({ status, headers: latin1Pairs(controller.rawHeaders), body: this.#body });
+    const body = this.#body;
+    this.#resolve({
+      status,
+      headers: latin1Pairs(controller.rawHeaders),
+      body,
+      discard: () => void body.destroy(),
+    });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

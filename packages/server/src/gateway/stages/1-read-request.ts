@@ -27,17 +27,20 @@ export function readRequest(request: RawRequest): Result<RawRequest, Refusal> {
   if (headerValues(request.headers, "host").length === 0) return malformed("the header host is missing");
   const transferEncoding = headerValues(request.headers, "transfer-encoding")[0];
   if (transferEncoding !== undefined) {
-    if (transferEncoding.toLowerCase() !== "chunked") return malformed("transfer-encoding is not chunked alone");
+    if (transferEncoding.toLowerCase() !== "chunked")
+      return malformed("transfer-encoding is not chunked alone");
     if (headerValues(request.headers, "content-length").length > 0)
       return malformed("content-length and transfer-encoding are both there");
   }
   // Names that a CGI-like upstream would fold into others, and bytes that two parsers read differently.
   for (const [name, value] of request.headers) {
     if (name.includes("_")) return malformed("a header name holds an underscore");
-    if (/[^\t\x20-\x7e\x80-\xff]/.test(value)) return malformed(`the header ${name.toLowerCase()} holds a control character`);
+    if (/[^\t\x20-\x7e\x80-\xff]/.test(value))
+      return malformed(`the header ${name.toLowerCase()} holds a control character`);
   }
   const expect = headerValues(request.headers, "expect")[0];
-  if (expect !== undefined && expect.toLowerCase() !== "100-continue") return malformed("the expectation is unknown");
+  if (expect !== undefined && expect.toLowerCase() !== "100-continue")
+    return malformed("the expectation is unknown");
   const upgrade = headerValues(request.headers, "upgrade")[0];
   if (upgrade !== undefined)
     return refuse(refusal("upgrade_unsupported", "the gateway forwards plain HTTP/1.1 requests only"));

@@ -36,7 +36,11 @@ export function inject(
   return ok({ method: request.method, target, headers, body: request.body });
 }
 
-function chooseInjection(workload: GatewayWorkload, path: string, secret: string): ProfileInjection | undefined {
+function chooseInjection(
+  workload: GatewayWorkload,
+  path: string,
+  secret: string,
+): ProfileInjection | undefined {
   return workload.injections.find(
     ({ whenPathStartsWith, whenSecretStartsWith }) =>
       (whenPathStartsWith === undefined || path.startsWith(whenPathStartsWith)) &&
@@ -55,9 +59,15 @@ function place(injection: Injection, secret: string, request: GuardedRequest): R
     case "bearer":
       return header("authorization", `Bearer ${secret}`);
     case "header":
-      return header(injection.name, injection.value.replace("{secret}", () => secret));
+      return header(
+        injection.name,
+        injection.value.replace("{secret}", () => secret),
+      );
     case "basic":
-      return header("authorization", `Basic ${Buffer.from(`${injection.username}:${secret}`, "latin1").toString("base64")}`);
+      return header(
+        "authorization",
+        `Basic ${Buffer.from(`${injection.username}:${secret}`, "latin1").toString("base64")}`,
+      );
     case "query": {
       const pair = `${injection.name}=${percentEncoded(secret)}`;
       return ok({ headers: [], path, query: query === "" ? `?${pair}` : `${query}&${pair}` });
@@ -73,7 +83,9 @@ function percentEncoded(secret: string): string {
   return [...Buffer.from(secret, "latin1")]
     .map((byte) => {
       const character = String.fromCharCode(byte);
-      return /[A-Za-z0-9\-._~:]/.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+      return /[A-Za-z0-9\-._~:]/.test(character)
+        ? character
+        : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
     })
     .join("");
 }

@@ -2,7 +2,13 @@
 /** Stage 11: sends the request and streams the answer, with back-pressure both ways. */
 import { Fault } from "../../kernel/fault.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
-import type { Exchange, HeaderList, UpstreamAnswer, UpstreamConnection, UpstreamRequest } from "../http/messages.ts";
+import type {
+  Exchange,
+  HeaderList,
+  UpstreamAnswer,
+  UpstreamConnection,
+  UpstreamRequest,
+} from "../http/messages.ts";
 import type { GuardedAnswer } from "./12-guard-response.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 

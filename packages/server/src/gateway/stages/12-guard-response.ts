@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Stage 12: nothing of the credential comes back. Works on each piece as it passes, never on the whole. */
-import { pipeline, type Readable } from "node:stream";
+import { type Duplex, pipeline } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from "node:zlib";
 import { type PatternMatcher, Scrubber, scrubText } from "../../guard/scrubber.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
@@ -25,12 +25,18 @@ export interface GuardedAnswer {
   scrubbed(): number;
 }
 
-export function guardResponse(answer: UpstreamAnswer, matcher: PatternMatcher): Result<GuardedAnswer, Refusal> {
+export function guardResponse(
+  answer: UpstreamAnswer,
+  matcher: PatternMatcher,
+): Result<GuardedAnswer, Refusal> {
   const encodings = headerValues(answer.headers, "content-encoding")
     .flatMap((value) => value.toLowerCase().split(/\s*,\s*/))
     .filter((value) => value !== "" && value !== "identity");
-  if (encodings.length > 1 || (encodings[0] !== undefined && !(encodings[0] in DECODERS)))
-    return refuse(refusal("upstream_failed", "the upstream answered in an encoding that cannot be searched for secrets"));
+  const decoder = encodings[0] === undefined ? undefined : DECODERS.get(encodings[0]);
+  if (encodings.length > 1 || (encodings.length === 1 && decoder === undefined))
+    return refuse(
+      refusal("upstream_failed", "the upstream answered in an encoding that cannot be searched for secrets"),
+    );
   const scrubber = new Scrubber(matcher);
   let inHeaders = 0;
   const headers: [string, string][] = [];
@@ -42,7 +48,7 @@ export function guardResponse(answer: UpstreamAnswer, matcher: PatternMatcher): 
     inHeaders += clean.found + scrubText(matcher, name).found;
     if (scrubText(matcher, name).found === 0) headers.push([name, clean.text]);
   }
-  const plain = encodings[0] === undefined ? answer.body : decoded(answer.body as Readable, encodings[0]);
+  const plain = decoder === undefined ? answer.body : decoded(answer.body, decoder);
   return ok({
     status: answer.status,
     headers,
@@ -52,19 +58,25 @@ export function guardResponse(answer: UpstreamAnswer, matcher: PatternMatcher): 
   });
 }
 
-const DECODERS = {
-  gzip: createGunzip,
-  "x-gzip": createGunzip,
-  deflate: createInflate,
-  br: createBrotliDecompress,
-  zstd: createZstdDecompress,
-} as const;
+const DECODERS: ReadonlyMap<string, () => Duplex> = new Map([
+  ["gzip", createGunzip],
+  ["x-gzip", createGunzip],
+  ["deflate", createInflate],
+  ["br", createBrotliDecompress],
+  ["zstd", createZstdDecompress],
+]);
 
-function decoded(body: Readable, encoding: string): AsyncIterable<Buffer> {
-  const decoder = DECODERS[encoding as keyof typeof DECODERS]();
+/** A body that is not there is left so: answers to HEAD, and 304, announce an encoding all the same. */
+async function* decoded(body: AsyncIterable<Buffer>, createDecoder: () => Duplex): AsyncIterable<Buffer> {
+  const reader = body[Symbol.asyncIterator]();
+  const first = await reader.next();
+  if (first.done === true) return;
+  const encoded = async function* (): AsyncIterable<Buffer> {
+    yield first.value;
+    yield* { [Symbol.asyncIterator]: () => reader };
+  };
   // The reader of the decoder sees the error; here it only must not go unheard.
-  pipeline(body, decoder, () => {});
-  return decoder;
+  yield* pipeline(encoded, createDecoder(), () => {}) as AsyncIterable<Buffer>;
 }
 
 async function* scrubbedBody(body: AsyncIterable<Buffer>, scrubber: Scrubber): AsyncIterable<Buffer> {

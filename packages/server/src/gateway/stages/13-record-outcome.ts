@@ -3,6 +3,7 @@
 import type { Clock } from "../../kernel/clock.ts";
 import { newId } from "../../kernel/ids.ts";
 import type { AuditSink, OutcomeRecord } from "../ports.ts";
+import type { UpstreamRequest } from "../http/messages.ts";
 import type { UsageMeter } from "../usage-meter.ts";
 import type { GuardedAnswer } from "./12-guard-response.ts";
 import type { Refusal } from "./refusal.ts";
@@ -26,8 +27,19 @@ export class Outcome {
     this.#startedAt = clock.now();
   }
 
-  sent(body: unknown): void {
-    if (Buffer.isBuffer(body)) this.#bytesOut = body.length;
+  /** The body of the request, whose bytes count as they leave. */
+  counted<Body extends UpstreamRequest["body"]>(body: Body): Body | AsyncIterable<Buffer> {
+    if (body === undefined) return body;
+    if (!Buffer.isBuffer(body)) return this.#counting(body);
+    this.#bytesOut = body.length;
+    return body;
+  }
+
+  async *#counting(body: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+    for await (const chunk of body) {
+      this.#bytesOut += chunk.length;
+      yield chunk;
+    }
   }
 
   answering(answer: GuardedAnswer, meter: UsageMeter): void {

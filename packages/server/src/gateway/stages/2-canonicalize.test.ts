@@ -5,7 +5,12 @@ import type { Entrance } from "../http/messages.ts";
 import { canonicalPath, canonicalize, parseAuthority } from "./2-canonicalize.ts";
 
 const door: Entrance = { kind: "door", authorities: ["127.0.0.1:7117", "localhost:7117"] };
-const tunnel = (serverName?: string): Entrance => ({ kind: "tunnel", host: "api.openai.com", port: 443, serverName });
+const tunnel = (serverName?: string): Entrance => ({
+  kind: "tunnel",
+  host: "api.openai.com",
+  port: 443,
+  serverName,
+});
 
 const request = (target: string, host: string, entrance: Entrance = door) =>
   canonicalize(
@@ -17,7 +22,14 @@ describe("canonical target", () => {
   it("takes the server workload's name from a base URL", () => {
     expect(request("/openai/v1/models?limit=1", "127.0.0.1:7117")).toEqual({
       ok: true,
-      value: { method: "POST", scheme: "https", workloadName: "openai", path: "/v1/models", query: "?limit=1", mode: "base-url" },
+      value: {
+        method: "POST",
+        scheme: "https",
+        workloadName: "openai",
+        path: "/v1/models",
+        query: "?limit=1",
+        mode: "base-url",
+      },
     });
   });
 
@@ -29,17 +41,30 @@ describe("canonical target", () => {
     ["absolute-form against Host", "https://api.openai.com/v1", "evil.example", door],
     ["absolute-form with another port in Host", "https://api.openai.com/v1", "api.openai.com:8443", door],
     ["user information", "https://user@api.openai.com/v1", "api.openai.com", door],
-    ["user information that looks like the host", "https://api.openai.com@evil.example/v1", "api.openai.com", door],
+    [
+      "user information that looks like the host",
+      "https://api.openai.com@evil.example/v1",
+      "api.openai.com",
+      door,
+    ],
     ["backslash in the authority", "https://api.openai.com\\.evil.example/v1", "api.openai.com", door],
     ["trailing dot", "https://api.openai.com./v1", "api.openai.com.", door],
     ["Host against CONNECT", "/v1/models", "evil.example", tunnel("api.openai.com")],
     ["Host port against CONNECT", "/v1/models", "api.openai.com:444", tunnel("api.openai.com")],
     ["SNI against CONNECT", "/v1/models", "api.openai.com", tunnel("evil.example")],
     ["absolute-form against CONNECT", "https://evil.example/v1", "api.openai.com", tunnel("api.openai.com")],
-    ["plain http inside a tunnel", "http://api.openai.com:443/v1", "api.openai.com", tunnel("api.openai.com")],
+    [
+      "plain http inside a tunnel",
+      "http://api.openai.com:443/v1",
+      "api.openai.com",
+      tunnel("api.openai.com"),
+    ],
     ["fragment", "/openai/v1?x#y", "127.0.0.1:7117", door],
   ] as const)("refuses %s", (_name, target, host, entrance) => {
-    expect(request(target, host, entrance)).toMatchObject({ ok: false, reason: { code: "target_not_canonical" } });
+    expect(request(target, host, entrance)).toMatchObject({
+      ok: false,
+      reason: { code: "target_not_canonical" },
+    });
   });
 
   it("accepts forms that agree, in either case of the host", () => {
@@ -59,7 +84,22 @@ describe("canonical target", () => {
 describe("canonical path", () => {
   it.each([
     ...["/a/../b", "/a/./b", "/..", "/a/%2e%2E/b", "/a/.%2e/b", "/a/..;x=1/b", "/a/%2e%2e;/b", "/a/..%3bx/b"],
-    ...["/a%2fb", "/a%5Cb", "/a\\b", "/a//b", "//a", "/a%00b", "/a%0d%0ab", "/a%252fb", "/a%", "/a%zz", "/a b", "/ä", "/a?b", "/a#b"],
+    ...[
+      "/a%2fb",
+      "/a%5Cb",
+      "/a\\b",
+      "/a//b",
+      "//a",
+      "/a%00b",
+      "/a%0d%0ab",
+      "/a%252fb",
+      "/a%",
+      "/a%zz",
+      "/a b",
+      "/ä",
+      "/a?b",
+      "/a#b",
+    ],
   ])("refuses %s", (path) => {
     expect(canonicalPath(path)).toMatchObject({ ok: false });
   });
@@ -76,7 +116,16 @@ describe("canonical path", () => {
   });
 
   it("gives a form that is its own canonical form, and that WHATWG URL parsing does not change", () => {
-    const piece = fc.constantFrom(..."abZ09-._~!$&'()*+,;=:@/%", "%2e", "%2F", "%41", "%7e", "%E4", "..", "/../");
+    const piece = fc.constantFrom(
+      ..."abZ09-._~!$&'()*+,;=:@/%",
+      "%2e",
+      "%2F",
+      "%41",
+      "%7e",
+      "%E4",
+      "..",
+      "/../",
+    );
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 20 }), (pieces) => {
         const result = canonicalPath("/" + pieces.join(""));
@@ -90,10 +139,23 @@ describe("canonical path", () => {
 });
 
 describe("authority", () => {
-  it.each(["", ":443", "a:", "a:0", "a:65536", "a:99999", "a.:1", ".a", "-a", "a..b", "a_b", "a b", "[::1", "ä.example", "a:1:2"])(
-    "refuses %j",
-    (text) => {
-      expect(parseAuthority(text, 443)).toBeUndefined();
-    },
-  );
+  it.each([
+    "",
+    ":443",
+    "a:",
+    "a:0",
+    "a:65536",
+    "a:99999",
+    "a.:1",
+    ".a",
+    "-a",
+    "a..b",
+    "a_b",
+    "a b",
+    "[::1",
+    "ä.example",
+    "a:1:2",
+  ])("refuses %j", (text) => {
+    expect(parseAuthority(text, 443)).toBeUndefined();
+  });
 });

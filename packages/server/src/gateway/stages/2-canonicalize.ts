@@ -10,7 +10,8 @@ import type { CanonicalRequest, Entrance, RawRequest } from "../http/messages.ts
 import { headerValues } from "./1-read-request.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
-const notCanonical = (detail: string): Result<never, Refusal> => refuse(refusal("target_not_canonical", detail));
+const notCanonical = (detail: string): Result<never, Refusal> =>
+  refuse(refusal("target_not_canonical", detail));
 
 export interface Authority {
   readonly host: string;
@@ -24,7 +25,8 @@ export function parseAuthority(text: string, defaultPort: number): Authority | u
   const host = match[1]!.toLowerCase();
   const port = match[2] === undefined ? defaultPort : Number(match[2]);
   if (port < 1 || port > 65_535) return undefined;
-  if (host.endsWith(".") || host.startsWith(".") || host.startsWith("-") || host.includes("..")) return undefined;
+  if (host.endsWith(".") || host.startsWith(".") || host.startsWith("-") || host.includes(".."))
+    return undefined;
   return { host, port };
 }
 
@@ -49,7 +51,8 @@ function canonicalizeTunnelled(
     target = absolute.rest;
   }
   const host = parseAuthority(headerValues(request.headers, "host")[0] ?? "", 443);
-  if (host === undefined || !same(host, tunnel)) return notCanonical("the header host is not the host of the CONNECT");
+  if (host === undefined || !same(host, tunnel))
+    return notCanonical("the header host is not the host of the CONNECT");
   return withPath(request.method, target, {
     scheme: "https",
     host: tunnel.host,
@@ -61,8 +64,12 @@ function canonicalizeTunnelled(
 function canonicalizeAbsolute(request: RawRequest): Result<CanonicalRequest, Refusal> {
   const absolute = splitAbsolute(request.target);
   if (absolute === undefined) return notCanonical("the request target is not a plain absolute URL");
-  const host = parseAuthority(headerValues(request.headers, "host")[0] ?? "", absolute.scheme === "https" ? 443 : 80);
-  if (host === undefined || !same(host, absolute)) return notCanonical("the header host is not the host of the URL");
+  const host = parseAuthority(
+    headerValues(request.headers, "host")[0] ?? "",
+    absolute.scheme === "https" ? 443 : 80,
+  );
+  if (host === undefined || !same(host, absolute))
+    return notCanonical("the header host is not the host of the URL");
   const { scheme, port } = absolute;
   return withPath(request.method, absolute.rest, { scheme, host: absolute.host, port, mode: "proxy" });
 }
@@ -72,7 +79,8 @@ function canonicalizeBaseUrl(
   authorities: readonly string[],
 ): Result<CanonicalRequest, Refusal> {
   const host = headerValues(request.headers, "host")[0] ?? "";
-  if (!authorities.includes(host.toLowerCase())) return notCanonical("the header host is not the gateway's own address");
+  if (!authorities.includes(host.toLowerCase()))
+    return notCanonical("the header host is not the gateway's own address");
   const [, workloadName, rest] = /^\/([a-z0-9-]{1,63})(\/.*|\?.*)?$/s.exec(request.target) ?? [];
   if (workloadName === undefined)
     return notCanonical("a base URL starts with the name of a server workload, such as /openai/v1");
@@ -101,7 +109,8 @@ function withPath(
   if (target.length > 16_384) return notCanonical("the request target is too long");
   const mark = target.indexOf("?");
   const query = mark === -1 ? "" : target.slice(mark);
-  if (!/^[\x21\x23-\x7e]*$/.test(query) || query.includes("#")) return notCanonical("the query holds a character that must be encoded");
+  if (!/^[\x21\x23-\x7e]*$/.test(query) || query.includes("#"))
+    return notCanonical("the query holds a character that must be encoded");
   const path = canonicalPath(mark === -1 ? target : target.slice(0, mark));
   return path.ok ? ok({ method, path: path.value, query: query === "?" ? "" : query, ...rest }) : path;
 }
@@ -117,14 +126,16 @@ function isUtf8(path: string): boolean {
 
 /** One spelling for each path: unreserved characters plain, escapes in upper case, nothing to resolve. */
 export function canonicalPath(path: string): Result<string, Refusal> {
-  if (!/^[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*$/.test(path)) return notCanonical("the path holds a character that must be encoded");
+  if (!/^[A-Za-z0-9\-._~!$&'()*+,;=:@/%]*$/.test(path))
+    return notCanonical("the path holds a character that must be encoded");
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) return notCanonical("the path holds a broken percent-encoding");
   const spelled = path.replaceAll(/%[0-9A-Fa-f]{2}/g, (escape) => {
     const character = String.fromCharCode(Number.parseInt(escape.slice(1), 16));
     return /[A-Za-z0-9\-._~]/.test(character) ? character : escape.toUpperCase();
   });
   // An encoded slash, backslash, NUL or percent sign, or control character reads differently after one more decoding.
-  if (/%(?:2F|5C|25|[01][0-9A-F]|7F)/.test(spelled)) return notCanonical("the path holds an encoded slash, backslash, percent sign or control character");
+  if (/%(?:2F|5C|25|[01][0-9A-F]|7F)/.test(spelled))
+    return notCanonical("the path holds an encoded slash, backslash, percent sign or control character");
   // Among them overlong forms such as %C0%AE, which lenient decoders take for a dot (RFC 3629 §10).
   if (!isUtf8(spelled)) return notCanonical("the path holds bytes that are not UTF-8");
   if (spelled.includes("//")) return notCanonical("the path holds an empty segment");

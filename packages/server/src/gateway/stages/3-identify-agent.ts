@@ -14,7 +14,9 @@ export async function identifyAgent(
   // Before identity is known the answer is one and the same; the reason goes to the audit log only.
   if (!identified.ok)
     return refuse(
-      refusal("agent_unidentified", "the caller is not an agent that this gateway knows", [identified.reason]),
+      refusal("agent_unidentified", "the caller is not an agent that this gateway knows", [
+        identified.reason,
+      ]),
     );
   const standing = checkStanding(identified.value.agent, snapshot, clock);
   return standing.ok ? ok(identified.value) : standing;

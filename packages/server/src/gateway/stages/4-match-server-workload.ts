@@ -19,7 +19,10 @@ export interface MatchedRequest {
 }
 
 /** The workload that a canonical request names, by base URL or by host. */
-export function findWorkload(canonical: CanonicalRequest, snapshot: Snapshot): Result<GatewayWorkload, Refusal> {
+export function findWorkload(
+  canonical: CanonicalRequest,
+  snapshot: Snapshot,
+): Result<GatewayWorkload, Refusal> {
   if (canonical.workloadName !== undefined) {
     const byName = snapshot.serverWorkloads.get(canonical.workloadName);
     return byName === undefined
@@ -29,9 +32,15 @@ export function findWorkload(canonical: CanonicalRequest, snapshot: Snapshot): R
   const { host, port, scheme } = canonical;
   const known = snapshot.byAuthority.get(`${host}:${port}`);
   if (known !== undefined && scheme === "https") return ok(known);
-  const overTls = scheme === "http" && [...snapshot.byAuthority.keys()].some((key) => key.startsWith(`${host}:`));
+  const overTls =
+    scheme === "http" && [...snapshot.byAuthority.keys()].some((key) => key.startsWith(`${host}:`));
   return overTls
-    ? refuse(refusal("target_not_canonical", `${host} is called over https only: a credential never travels in clear`))
+    ? refuse(
+        refusal(
+          "target_not_canonical",
+          `${host} is called over https only: a credential never travels in clear`,
+        ),
+      )
     : refuse(refusal("server_workload_unknown", `${host}:${port} is not a registered server workload`));
 }
 
@@ -48,7 +57,11 @@ export async function matchServerWorkload(
   if (found === undefined) return ok(matched);
   const { operation, pathModel } = found;
   if (operation.model === undefined || "path" in operation.model)
-    return ok({ ...matched, operation: operation.name, ...(pathModel === undefined ? {} : { model: pathModel }) });
+    return ok({
+      ...matched,
+      operation: operation.name,
+      ...(pathModel === undefined ? {} : { model: pathModel }),
+    });
   return modelFromBody(request, operation.model.body, bodyLimit, { ...matched, operation: operation.name });
 }
 
@@ -66,7 +79,8 @@ function findOperation(
     if (operation.method !== canonical.method) continue;
     const match = templateOf(operation.path).exec(canonical.path);
     if (match === null) continue;
-    const name = operation.model !== undefined && "path" in operation.model ? operation.model.path : undefined;
+    const name =
+      operation.model !== undefined && "path" in operation.model ? operation.model.path : undefined;
     const spelled = name === undefined ? undefined : match.groups?.[name];
     // The canonical path has been checked: what is encoded in it decodes to text or is refused here.
     return { operation, pathModel: spelled === undefined ? undefined : decoded(spelled) };
@@ -91,7 +105,9 @@ function templateOf(path: string): RegExp {
   const source = path
     .split(/(\{[a-zA-Z]+\})/)
     .map((part) =>
-      /^\{.*\}$/.test(part) ? `(?<${part.slice(1, -1)}>[^/:]+)` : part.replaceAll(/[.*+?^$()|[\]\\{}]/g, "\\$&"),
+      /^\{.*\}$/.test(part)
+        ? `(?<${part.slice(1, -1)}>[^/:]+)`
+        : part.replaceAll(/[.*+?^$()|[\]\\{}]/g, "\\$&"),
     )
     .join("");
   const compiled = new RegExp(`^${source}$`);
@@ -114,7 +130,9 @@ async function modelFromBody(
 ): Promise<Result<MatchedRequest, Refusal>> {
   const encoding = headerValues(request.headers, "content-encoding")[0] ?? "identity";
   if (encoding.toLowerCase() !== "identity")
-    return refuse(refusal("request_malformed", "the body is compressed, so the model in it cannot be decided"));
+    return refuse(
+      refusal("request_malformed", "the body is compressed, so the model in it cannot be decided"),
+    );
   const body = await collectBody(request.body, limit);
   if (!body.ok) return refuse(refusal("request_too_large", `the body is larger than ${limit} bytes`));
   const model = topLevelString(body.value, field);

@@ -23,3 +23,15 @@ export function recordDecision(audit: AuditSink, record: DecisionRecord): Result
     return refuse(refusal("audit_unavailable", "the decision cannot be written to the audit log"));
   }
 }
+
+export const NOT_DURABLE = refusal(
+  "audit_unavailable",
+  "the decision cannot be made durable in the audit log",
+);
+
+/** Whether the record reached the disk. */
+export const durably = (recorded: RecordedDecision): Promise<boolean> =>
+  recorded.durable.then(
+    () => true,
+    () => false,
+  );

@@ -51,7 +51,15 @@ const ALWAYS_STRIPPED: ReadonlySet<string> = new Set([
   ...OVERRIDES,
 ]);
 /** Google's APIs take each of their parameters with a dollar sign too. */
-const QUERY_CARRIERS = ["access_token", "$access_token", "oauth_token", "auth_token", "api_key", "apikey", "api-key"];
+const QUERY_CARRIERS = [
+  "access_token",
+  "$access_token",
+  "oauth_token",
+  "auth_token",
+  "api_key",
+  "apikey",
+  "api-key",
+];
 
 export function guardRequest(request: RawRequest, matched: MatchedRequest): Result<GuardedRequest, Refusal> {
   const headers = strippedHeaders(request.headers, matched);
@@ -66,7 +74,8 @@ export function guardRequest(request: RawRequest, matched: MatchedRequest): Resu
       ),
     );
   const contentLength = headerValues(request.headers, "content-length")[0];
-  const hasBody = contentLength !== undefined || headerValues(request.headers, "transfer-encoding").length > 0;
+  const hasBody =
+    contentLength !== undefined || headerValues(request.headers, "transfer-encoding").length > 0;
   return ok({
     method: request.method,
     path: matched.canonical.path,
@@ -78,9 +87,12 @@ export function guardRequest(request: RawRequest, matched: MatchedRequest): Resu
 }
 
 function strippedHeaders(headers: HeaderList, { workload }: MatchedRequest): HeaderList {
-  const nominated = headerValues(headers, "connection").flatMap((value) => value.toLowerCase().split(/\s*,\s*/));
+  const nominated = headerValues(headers, "connection").flatMap((value) =>
+    value.toLowerCase().split(/\s*,\s*/),
+  );
   const carriers = new Set([...nominated, ...workload.profile.carriers.headers]);
-  for (const { injection } of workload.injections) if (injection.kind === "header") carriers.add(injection.name);
+  for (const { injection } of workload.injections)
+    if (injection.kind === "header") carriers.add(injection.name);
   return headers.filter(([name]) => {
     const key = name.toLowerCase();
     return !ALWAYS_STRIPPED.has(key) && !carriers.has(key) && !key.startsWith("x-forwarded-");

@@ -5,13 +5,18 @@ import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { Credential, CredentialSource } from "../ports.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
-export async function obtainCredential(source: CredentialSource, allow: Allow): Promise<Result<Credential, Refusal>> {
+export async function obtainCredential(
+  source: CredentialSource,
+  allow: Allow,
+): Promise<Result<Credential, Refusal>> {
   try {
     const credential = await source.obtain(allow);
     if (credential.ok) return ok(credential.value);
     return refuse(refusal("credential_unavailable", credential.reason));
   } catch {
     // Whatever a backend throws may quote what it was asked for: it is not repeated.
-    return refuse(refusal("credential_unavailable", `credential provider ${allow.credentialProvider} failed`));
+    return refuse(
+      refusal("credential_unavailable", `credential provider ${allow.credentialProvider} failed`),
+    );
   }
 }
