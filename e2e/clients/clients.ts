@@ -47,8 +47,7 @@ export const CLIENTS: readonly Client[] = [
   npm("ai with @ai-sdk/google", "ai-google.mjs", {
     versionOf: "@ai-sdk/google",
     ways: ["proxy"],
-    set: { GOOGLE_GENERATIVE_AI_API_KEY: "placeholder" },
-    userMust: "set `GOOGLE_GENERATIVE_AI_API_KEY` to any text; it reads no base URL from the environment",
+    userMust: "nothing; it reads no base URL from the environment",
   }),
   npm("@langchain/openai", "langchain-openai.mjs"),
   npm("@langchain/anthropic", "langchain-anthropic.mjs"),
