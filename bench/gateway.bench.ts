@@ -50,13 +50,16 @@ async function measure(): Promise<Record<string, number>> {
     const direct = wrk(`https://127.0.0.1:${PORTS.upstream}/v1/chat/completions`);
     const nginx = wrk(`http://127.0.0.1:${PORTS.plain}/v1/chat/completions`);
     const nginxTls = wrk(`https://127.0.0.1:${PORTS.terminating}/v1/chat/completions`);
+    const cpuBefore = cpuSeconds(serverPid(postern));
     const gate = await wrkInside(postern, "$OPENAI_BASE_URL/chat/completions");
+    const cpu = cpuSeconds(serverPid(postern)) - cpuBefore;
     return {
       upstreamRps: direct,
       nginxRps: nginx,
       nginxTerminatingRps: nginxTls,
       rps: gate,
       ratioToNginx: round(gate / nginx),
+      cpuUsPerRequest: round((cpu * 1e6) / (gate * SECONDS)),
       rssMb: round(residentMb(serverPid(postern))),
     };
   } finally {
@@ -195,4 +198,10 @@ function serverPid(postern: Postern): number {
 
 function residentMb(pid: number): number {
   return Number(/^VmRSS:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024;
+}
+
+/** Time on a core, in user and system mode, in all threads. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }

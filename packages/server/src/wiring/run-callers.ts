@@ -23,17 +23,27 @@ function authoritiesOf({ localPort }: Socket): readonly string[] {
   return localPort === undefined ? DOOR_AUTHORITIES : [`127.0.0.1:${localPort}`, `localhost:${localPort}`];
 }
 
+/**
+ * How long a process is taken for what it was: reading it costs a dozen system calls. A process that turns
+ * into another program could as well have made that program's call just before.
+ */
+const RECHECK_MS = 100;
+
 /** One answer per connection and epoch: a changed agent is matched again, the process is not read again. */
 function callerOf(pending: PendingCaller, resources: () => ResourceSet): Caller {
   let known: { epoch: number; answer: Promise<Result<IdentifiedCaller, string>> } | undefined;
+  let checkedAt = -Infinity;
   return {
     run: pending.run.id,
     isolated: pending.run.isolated,
     identify: async (epoch) => {
       if (known?.epoch !== epoch) known = { epoch, answer: identify(pending, resources()) };
       const answer = await known.answer;
+      if (!answer.ok || performance.now() - checkedAt < RECHECK_MS) return answer;
       const facts = await pending.identify();
-      return answer.ok && facts.ok && !facts.value.stillHolds() ? refuse("caller_changed") : answer;
+      if (facts.ok && !facts.value.stillHolds()) return refuse("caller_changed");
+      checkedAt = performance.now();
+      return answer;
     },
   };
 }

@@ -35,6 +35,8 @@ export class InboundCodec {
       maxHeaderSize: limits.headerBytes,
       headersTimeout: limits.headersTimeout,
       requestTimeout: limits.requestTimeout,
+      // How often the two are looked at; Node's own half minute would double the first.
+      connectionsCheckingInterval: Math.ceil(limits.headersTimeout / 6),
       keepAliveTimeout: limits.idleTimeout,
       // A missing Host is refused by the first stage, in words and with a line in the log.
       requireHostHeader: false,

@@ -58,7 +58,7 @@ export function guardResponse(
   });
 }
 
-const DECODERS: ReadonlyMap<string, () => Duplex> = new Map([
+const DECODERS: ReadonlyMap<string, () => Duplex> = new Map<string, () => Duplex>([
   ["gzip", createGunzip],
   ["x-gzip", createGunzip],
   ["deflate", createInflate],
