@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, it } from "vitest";
+import { PLACEHOLDER_MARKER } from "../../guard/placeholder.ts";
+import type { HeaderList } from "../http/messages.ts";
+import { canonicalOf, matchedOf, rawRequest, streamOf, textOf, workloadOf } from "../request.fixture.ts";
+import { guardRequest } from "./7-guard-request.ts";
+
+const openai = workloadOf("openai");
+const placeholder = `sk-proj-${PLACEHOLDER_MARKER}0000`;
+
+function guarded(headers: HeaderList, workload = openai, query = "") {
+  const matched = matchedOf(workload, "/v1/x", { canonical: canonicalOf("/v1/x", { query }) });
+  const result = guardRequest(rawRequest(headers), matched);
+  if (!result.ok) throw new Error(result.reason.detail);
+  return result.value;
+}
+
+describe("what is taken off", () => {
+  it.each([
+    ...[
+      "authorization",
+      "proxy-authorization",
+      "x-api-key",
+      "api-key",
+      "apikey",
+      "x-goog-api-key",
+      "x-auth-token",
+    ],
+    ...[
+      "x-access-token",
+      "x-amz-security-token",
+      "private-token",
+      "job-token",
+      "x-vault-token",
+      "dd-api-key",
+      "cookie",
+    ],
+    ...[
+      "ocp-apim-subscription-key",
+      "x-forwarded-access-token",
+      "x-forwarded-user",
+      "x-remote-user",
+      "x-forwarded-for",
+    ],
+    ...[
+      "x-http-method-override",
+      "x-http-method",
+      "x-method-override",
+      "x-original-url",
+      "x-rewrite-url",
+      "x-original-host",
+    ],
+    ...[
+      "forwarded",
+      "via",
+      "x-real-ip",
+      "x-forwarded-host",
+      "x-forwarded-prefix",
+      "x-forwarded-anything-new",
+    ],
+    ...[
+      "connection",
+      "keep-alive",
+      "proxy-connection",
+      "te",
+      "trailer",
+      "transfer-encoding",
+      "upgrade",
+      "expect",
+    ],
+    ...["http2-settings", "host", "content-length", "accept-encoding"],
+  ])("is the header %s in every case", (name) => {
+    const spellings = [name, name.toUpperCase(), name.replace(/^./, (first) => first.toUpperCase())];
+    const headers: HeaderList = [...spellings.map((spelled) => [spelled, "x"] as const), ["x-stays", "1"]];
+    expect(guarded(headers).headers).toEqual([["x-stays", "1"]]);
+  });
+
+  it("is every header that Connection names, in any spelling of the list", () => {
+    const headers: HeaderList = [
+      ["Connection", "close, X-One ,x-two"],
+      ["connection", "x-three"],
+      ["x-one", "1"],
+      ["X-Two", "2"],
+      ["x-three", "3"],
+      ["x-four", "4"],
+    ];
+    expect(guarded(headers).headers).toEqual([["x-four", "4"]]);
+  });
+
+  it("is the header into which the credential goes, and the profile's other carriers", () => {
+    const own = workloadOf("http", {
+      injections: [
+        {
+          injection: { kind: "header", name: "x-own-key", value: "{secret}" },
+          append: {},
+          whenPathStartsWith: undefined,
+          whenSecretStartsWith: undefined,
+        },
+      ],
+    });
+    expect(guarded([["X-Own-Key", "mine"]], own).headers).toEqual([]);
+    expect(guarded([["X-Own-Key", "mine"]]).headers).toEqual([["X-Own-Key", "mine"]]);
+  });
+
+  it.each([
+    ["?key=mine", ""],
+    ["?a=1&key=mine&b=2", "?a=1&b=2"],
+    ["?KEY=mine&%6b%65%79=mine&k%65y", ""],
+    ["?$key=mine&%24key=mine", ""],
+    [
+      "?access_token=mine&oauth_token=mine&auth_token=mine&api_key=mine&apikey=mine&api-key=mine&$access_token=mine",
+      "",
+    ],
+    ["?monkey=1&keys=2&alt=sse", "?monkey=1&keys=2&alt=sse"],
+    ["?a=key=mine", "?a=key=mine"],
+  ])("is the key in the query %s", (query, kept) => {
+    expect(guarded([], workloadOf("gemini"), query).query).toBe(kept);
+  });
+
+  it("is the query parameter into which the credential goes", () => {
+    const own = workloadOf("http", {
+      injections: [
+        {
+          injection: { kind: "query", name: "appId" },
+          append: {},
+          whenPathStartsWith: undefined,
+          whenSecretStartsWith: undefined,
+        },
+      ],
+    });
+    expect(guarded([], own, "?appid=mine&x=1&%61ppId=mine").query).toBe("?x=1");
+  });
+});
+
+describe("a placeholder that would leave", () => {
+  const refused = (result: ReturnType<typeof guardRequest>, place: string) => {
+    expect(result).toMatchObject({
+      ok: false,
+      reason: { code: "content_refused", reasons: ["placeholder_left"] },
+    });
+    expect(!result.ok && result.reason.detail).toContain(place);
+    expect(!result.ok && result.reason.detail).toContain("openai");
+  };
+
+  it.each<[string, HeaderList, string, string, Buffer | undefined]>([
+    ["the header x-note", [["X-Note", placeholder]], "/v1/x", "", undefined],
+    ["the header x-note", [["X-Note", placeholder.toUpperCase()]], "/v1/x", "", undefined],
+    ["the header", [[placeholder, "1"]], "/v1/x", "", undefined],
+    ["the path", [], `/v1/${placeholder}`, "", undefined],
+    ["the query", [], "/v1/x", `?note=${placeholder}`, undefined],
+    ["the query", [], "/v1/x", `?note=${placeholder.replace("P", "%50")}`, undefined],
+    ["the body", [], "/v1/x", "", Buffer.from(`{"model":"a","x":"${placeholder}"}`)],
+  ])("is refused in %s", (place, headers, path, query, body) => {
+    const matched = matchedOf(openai, path, {
+      canonical: canonicalOf(path, { query }),
+      ...(body === undefined ? {} : { body }),
+    });
+    refused(guardRequest(rawRequest(headers), matched), place);
+  });
+
+  it.each([1, 3, 7, 17, 18, 1000])("breaks a streamed body off, in pieces of %i bytes", async (size) => {
+    const text = `${"a".repeat(50)}${placeholder}${"b".repeat(50)}`;
+    const pieces = text.match(new RegExp(`.{1,${size}}`, "gs"))!;
+    const request = rawRequest([["Transfer-Encoding", "chunked"]], { body: streamOf(...pieces) });
+    const result = guardRequest(request, matchedOf(openai, "/v1/files"));
+    if (!result.ok) throw new Error(result.reason.detail);
+    const passed: Buffer[] = [];
+    const read = async () => {
+      for await (const chunk of result.value.body as AsyncIterable<Buffer>) passed.push(chunk);
+    };
+    await expect(read()).rejects.toMatchObject({ code: "content_refused" });
+    expect(Buffer.concat(passed).toString()).not.toContain(PLACEHOLDER_MARKER);
+  });
+
+  it("does not trouble a body that only comes near one", async () => {
+    const text = "PosternPosternPlaceholdePosternPlaceHolder";
+    const request = rawRequest([["Content-Length", String(text.length)]], {
+      body: streamOf(...text.split("")),
+    });
+    const result = guardRequest(request, matchedOf(openai, "/v1/files"));
+    if (!result.ok) throw new Error(result.reason.detail);
+    expect(result.value.contentLength).toBe(String(text.length));
+    expect(await textOf(result.value.body as AsyncIterable<Buffer>)).toBe(text);
+  });
+});
+
+describe("a request without a body", () => {
+  it("is sent without one", () => {
+    expect(guarded([]).body).toBe(undefined);
+  });
+});
