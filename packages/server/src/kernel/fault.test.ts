@@ -12,5 +12,5 @@ it("is an error with a code of the problem table, and keeps its cause apart from
     "the connection failed",
     cause,
   ]);
-  expect(JSON.stringify({ ...fault })).not.toContain("quotes");
+  expect(JSON.stringify(Object.assign({}, fault))).not.toContain("quotes");
 });

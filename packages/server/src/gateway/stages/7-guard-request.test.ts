@@ -133,15 +133,6 @@ describe("what is taken off", () => {
 });
 
 describe("a placeholder that would leave", () => {
-  const refused = (result: ReturnType<typeof guardRequest>, place: string) => {
-    expect(result).toMatchObject({
-      ok: false,
-      reason: { code: "content_refused", reasons: ["placeholder_left"] },
-    });
-    expect(!result.ok && result.reason.detail).toContain(place);
-    expect(!result.ok && result.reason.detail).toContain("openai");
-  };
-
   it.each<[string, HeaderList, string, string, Buffer | undefined]>([
     ["the header x-note", [["X-Note", placeholder]], "/v1/x", "", undefined],
     ["the header x-note", [["X-Note", placeholder.toUpperCase()]], "/v1/x", "", undefined],
@@ -155,7 +146,14 @@ describe("a placeholder that would leave", () => {
       canonical: canonicalOf(path, { query }),
       ...(body === undefined ? {} : { body }),
     });
-    refused(guardRequest(rawRequest(headers), matched), place);
+    expect(guardRequest(rawRequest(headers), matched)).toMatchObject({
+      ok: false,
+      reason: {
+        code: "content_refused",
+        reasons: ["placeholder_left"],
+        detail: expect.stringMatching(new RegExp(`${place}.*openai`)),
+      },
+    });
   });
 
   it.each([1, 3, 7, 17, 18, 1000])("breaks a streamed body off, in pieces of %i bytes", async (size) => {
