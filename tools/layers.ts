@@ -114,6 +114,10 @@ export const ENVIRONMENT_READERS: readonly Exception[] = [
   { file: "packages/server/src/config/config.ts", reason: "the server's one way to the environment" },
   { file: "packages/cli/src/main.ts", reason: "the command's one way to the environment" },
   {
+    file: "packages/cli/src/sandbox/start-sandboxed.ts",
+    reason: "the search path that finds bwrap and setpriv",
+  },
+  {
     file: "packages/cli/src/doctor/probe.ts",
     reason: "runs as the agent and looks for the canary in its environment",
   },

@@ -72,7 +72,9 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
   const profiles = loadProfiles();
   const secretNames = async (): Promise<Set<string>> =>
     new Set((await vault.listSecrets()).map(({ name }) => name));
-  let snapshot!: Snapshot;
+  let snapshot: Snapshot | undefined;
+  let gateway!: Gateway;
+  const endedByCut = new Map<string, number>();
   const plane = await ControlPlane.open({
     resources: store.resources,
     agentStates: store.agentStates,
@@ -81,15 +83,19 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     audit: record,
     clock,
     publish: (state) => {
-      snapshot = buildSnapshot(state, profiles, snapshot);
+      const before = snapshot;
+      snapshot = buildSnapshot(state, profiles, before);
+      // The snapshot refuses new requests from here on; what is open ends in the same moment.
+      for (const agent of state.cut)
+        if (before?.agents.get(agent)?.isCut === false) endedByCut.set(agent, gateway.cut(agent));
     },
   });
   const resources = () => plane.state.resources;
-  const gateway = new Gateway(
+  gateway = new Gateway(
     {
       controlPlane: {
         get snapshot() {
-          return snapshot;
+          return snapshot!;
         },
       },
       credentials: credentialSource(vault, resources),
@@ -164,13 +170,10 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
           updatedAt: new Date(versions.at(-1)?.createdAt ?? 0).toISOString(),
         })),
       setAgentState: async (agent, change, reason, operator) => {
+        endedByCut.delete(agent);
         const done = await plane.setAgentState(agent, change, reason, operator);
-        // The snapshot refuses new requests already; what is open ends here.
-        if (change === "cut" && plane.state.cut.has(agent)) {
-          const ended = gateway.cut(agent);
-          return done.ok ? ok({ agent, state: "cut", ended }) : done;
-        }
-        return done.ok ? ok({ agent, state: "active", ended: 0 }) : done;
+        if (!done.ok) return done;
+        return ok({ agent, state: change === "cut" ? "cut" : "active", ended: endedByCut.get(agent) ?? 0 });
       },
       openRun: (request, operator) => desk.openRun(request, operator),
       why: (id) => explainDecision(audit, plane.state, id),

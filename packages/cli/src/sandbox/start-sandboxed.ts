@@ -45,7 +45,7 @@ export function startSandboxed(
   const child = spawn("/bin/sh", ["-c", SHIELD, "sh", ...runner, ...entry], {
     stdio: [...streams, "pipe"] as StdioOptions,
     // The agent's environment travels in the orders; runner and entry program need to find programs only.
-    env: { PATH: plan.spec.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin" },
+    env: { PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin" },
   });
   return follow(child, orders);
 }
