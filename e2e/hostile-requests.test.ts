@@ -365,6 +365,25 @@ describe("CONNECT", () => {
     expect(arrived()).toBe(0);
   });
 
+  it("opens no tunnel inside a tunnel", async () => {
+    const tunnel = await agent.tunnel(OPENAI);
+    tunnel.write("CONNECT api.anthropic.com:443 HTTP/1.1\r\nHost: api.anthropic.com:443\r\n\r\n");
+    expect(await tunnel.answer()).toMatchObject({ status: 400, code: "request_malformed" });
+    await tunnel.closed();
+  });
+
+  it("opens no tunnel behind a request that is not answered yet", async () => {
+    const connection = agent.connect();
+    connection.write(`${request()}CONNECT ${OPENAI}:443 HTTP/1.1\r\nHost: ${OPENAI}:443\r\n\r\n`);
+    await connection.closed();
+    expect(connection.received.toString()).not.toContain("Connection Established");
+    const after = agent.connect();
+    after.write(request());
+    expect((await after.answer()).status).toBe(200);
+    after.write(`CONNECT ${OPENAI}:443 HTTP/1.1\r\nHost: ${OPENAI}:443\r\n\r\n`);
+    expect((await after.until((bytes) => bytes.includes("\r\n\r\n"))).toString()).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
   it("offers no HTTP/2 in a tunnel", async () => {
     const tunnel = agent.connect();
     tunnel.write(`CONNECT ${OPENAI}:443 HTTP/1.1\r\nHost: ${OPENAI}:443\r\n\r\n`);

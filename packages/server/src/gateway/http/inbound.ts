@@ -29,6 +29,8 @@ interface Listeners {
 export class InboundCodec {
   readonly #server: Server;
   readonly #entrances = new WeakMap<Duplex, Entrance>();
+  /** Requests of a connection whose answers are not complete. */
+  readonly #unanswered = new WeakMap<Duplex, number>();
 
   constructor(limits: InboundLimits, listeners: Listeners) {
     this.#server = createServer({
@@ -51,9 +53,19 @@ export class InboundCodec {
     this.#server.on("request", (incoming, response) => {
       const entrance = this.#entrances.get(incoming.socket);
       if (entrance === undefined) return void incoming.destroy();
-      listeners.exchange(exchangeOf(incoming, response, entrance), incoming.socket);
+      const { socket } = incoming;
+      this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 0) + 1);
+      response.once("close", () => {
+        this.#unanswered.set(socket, this.#unanswered.get(socket)! - 1);
+      });
+      listeners.exchange(exchangeOf(incoming, response, entrance), socket);
     });
     this.#server.on("connect", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+      // The answer in front of it would go into the tunnel as if it came from there.
+      if ((this.#unanswered.get(socket) ?? 0) > 0)
+        return listeners.malformed("a CONNECT came before the request in front of it was answered", socket);
+      if (this.#entrances.get(socket)?.kind !== "door")
+        return listeners.malformed("a CONNECT came inside a tunnel", socket);
       listeners.connect({ target: incoming.url ?? "", headers: pairs(incoming.rawHeaders) }, socket, head);
     });
     // Node would take an unknown expectation for 417 with an empty body; the stages refuse it in words.
