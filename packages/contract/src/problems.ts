@@ -93,6 +93,12 @@ export const PROBLEMS = {
   approval_required: refusal(403, "Approval required", "Ask an approver, then send the same request again.", {
     retryable: true,
   }),
+  control_plane_unavailable: refusal(
+    503,
+    "Control plane unavailable",
+    "An operator makes the database reachable again; the gateway then goes on by itself.",
+    { proxyError: "proxy_internal_error", logLevel: "error", retryable: true },
+  ),
   audit_unavailable: refusal(
     503,
     "Audit log unavailable",

@@ -2,6 +2,7 @@
 /** Everything that tests and the demo use to run the real product against stand-ins of the real services. */
 export * from "./canary.ts";
 export * from "./child-process.ts";
+export * from "./postgres-server.ts";
 export * from "./stand-in-resources.ts";
 export * from "./start-postern.ts";
 export * from "./start-stand-ins.ts";

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the server remembers: one small interface per aggregate, so that each can be replaced alone. */
+import type { ChangeFeed, Epochs } from "./changes.ts";
 import type { AgentStateStore } from "./agent-state-store.ts";
 import type { KeyStore } from "./key-store.ts";
 import type { ResourceStore } from "./resource-store.ts";
+import type { SealedValueStore } from "./sealed-value-store.ts";
 import type { SecretStore } from "./secret-store.ts";
 
 export interface Store {
@@ -10,6 +12,12 @@ export interface Store {
   readonly secrets: SecretStore;
   readonly agentStates: AgentStateStore;
   readonly keys: KeyStore;
+  readonly sealedValues: SealedValueStore;
+  epochs(): Promise<Epochs>;
+  /** Absent where no other server can change anything here. */
+  readonly feed?: ChangeFeed;
+  /** Writes a copy of one moment to a new file; absent where the engine has tools of its own for that. */
+  readonly copyTo?: (file: string) => Promise<void>;
   /** Ids of all master keys under which something is sealed here; empty in a new store. */
   sealedUnder(): Promise<readonly string[]>;
   close(): Promise<void>;

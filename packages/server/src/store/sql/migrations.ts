@@ -62,5 +62,17 @@ const firstTables: Migration = {
   ],
 };
 
+/** Counters by which other servers notice a change, and the master key that everything here is sealed under. */
+const sharedDatabase: Migration = {
+  name: "shared database",
+  statements: ({ tableOptions }) => [
+    `insert into epochs (name, value) values ('agents', 0), ('secrets', 0), ('keys', 0)`,
+    `create table installation (
+       name text primary key not null,
+       value text not null
+     ) ${tableOptions}`,
+  ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
-export const MIGRATIONS: readonly Migration[] = [firstTables];
+export const MIGRATIONS: readonly Migration[] = [firstTables, sharedDatabase];

@@ -6,10 +6,11 @@ import type { Selectable } from "kysely";
 import type { Clock, Instant } from "../../kernel/clock.ts";
 import { Fault } from "../../kernel/fault.ts";
 import type { ResourceChanges, ResourceName, ResourceStore, StoredResource } from "../resource-store.ts";
+import type { Announce } from "./epochs.ts";
 import { compareText } from "./tables.ts";
 import type { Database, Tables } from "./tables.ts";
 
-export function sqlResourceStore(db: Database, clock: Clock): ResourceStore {
+export function sqlResourceStore(db: Database, clock: Clock, announce: Announce): ResourceStore {
   return {
     epoch: () => readEpoch(db),
     list: () => listResources(db),
@@ -38,6 +39,7 @@ export function sqlResourceStore(db: Database, clock: Clock): ResourceStore {
         const epoch = await advanceEpoch(transaction, empty ? 0 : 1, expectedEpoch);
         for (const name of changes.delete) await deleteResource(transaction, name);
         for (const resource of changes.put) await putResource(transaction, resource, now);
+        if (!empty) await announce(transaction, "resources");
         return { epoch };
       });
     },

@@ -4,23 +4,28 @@ import type { Selectable } from "kysely";
 import type { Clock } from "../../kernel/clock.ts";
 import { Fault } from "../../kernel/fault.ts";
 import type { SealedSecret, SecretStore, SecretSummary, SecretVersion } from "../secret-store.ts";
+import { advanceEpoch, type Announce } from "./epochs.ts";
+import { requireMasterKey } from "./sealed-values.ts";
 import { compareText, toBuffer } from "./tables.ts";
 import type { Database, Tables } from "./tables.ts";
 
 /** `scrubFiles` makes deleted rows leave the engine's files too, as far as the engine can. */
-export function sqlSecretStore(db: Database, clock: Clock, scrubFiles: () => void): SecretStore {
+export function sqlSecretStore(
+  db: Database,
+  clock: Clock,
+  { announce, scrubFiles }: { readonly announce: Announce; scrubFiles(): void },
+): SecretStore {
   return {
     reserveVersion: (name) => reserveVersion(db, name),
     async put({ name, version, sealed, keyId }) {
       const createdAt = clock.now();
-      const result = await db
-        .insertInto("secret_versions")
-        .values({ name, version, sealed, key_id: keyId, created_at: createdAt })
-        .onConflict((conflict) => conflict.columns(["name", "version"]).doNothing())
-        .executeTakeFirst();
-      if (result.numInsertedOrUpdatedRows !== 1n) {
-        throw new Fault("resource_conflict", `version ${version} of secret ${name} is there already`);
-      }
+      const row = { name, version, sealed, key_id: keyId, created_at: createdAt };
+      await db.transaction().execute(async (transaction) => {
+        await advanceEpoch(transaction, "secrets");
+        await requireMasterKey(transaction, keyId);
+        await insertVersion(transaction, row);
+        await announce(transaction, "secrets");
+      });
       return { name, version, createdAt };
     },
     async newest(name) {
@@ -39,11 +44,30 @@ export function sqlSecretStore(db: Database, clock: Clock, scrubFiles: () => voi
     },
     list: () => listSecrets(db),
     async delete(name) {
-      const result = await db.deleteFrom("secret_versions").where("name", "=", name).executeTakeFirst();
+      const deleted = await db.transaction().execute(async (transaction) => {
+        await advanceEpoch(transaction, "secrets");
+        const result = await transaction
+          .deleteFrom("secret_versions")
+          .where("name", "=", name)
+          .executeTakeFirst();
+        await announce(transaction, "secrets");
+        return Number(result.numDeletedRows);
+      });
       scrubFiles();
-      return Number(result.numDeletedRows);
+      return deleted;
     },
   };
+}
+
+async function insertVersion(db: Database, row: Tables["secret_versions"]): Promise<void> {
+  const result = await db
+    .insertInto("secret_versions")
+    .values(row)
+    .onConflict((conflict) => conflict.columns(["name", "version"]).doNothing())
+    .executeTakeFirst();
+  if (result.numInsertedOrUpdatedRows !== 1n) {
+    throw new Fault("resource_conflict", `version ${row.version} of secret ${row.name} is there already`);
+  }
 }
 
 async function reserveVersion(db: Database, name: string): Promise<number> {

@@ -3,21 +3,30 @@
 import type { Clock } from "../../kernel/clock.ts";
 import type { Store } from "../store.ts";
 import { sqlAgentStateStore } from "./agent-states.ts";
+import { type Announce, readEpochs } from "./epochs.ts";
 import { sqlKeyStore } from "./keys.ts";
 import { sqlResourceStore } from "./resources.ts";
+import { sqlSealedValueStore } from "./sealed-values.ts";
 import { sqlSecretStore } from "./secrets.ts";
 import type { Database } from "./tables.ts";
 
-export function sqlStore(
-  db: Database,
-  clock: Clock,
-  engine: { scrubFiles(): void; close(): Promise<void> },
-): Store {
+/** Where engines differ. */
+export interface Engine {
+  readonly announce: Announce;
+  /** Makes deleted rows leave the engine's files too, as far as the engine can. */
+  scrubFiles(): void;
+  close(): Promise<void>;
+}
+
+export function sqlStore(db: Database, clock: Clock, engine: Engine): Store {
+  const { announce } = engine;
   return {
-    resources: sqlResourceStore(db, clock),
-    secrets: sqlSecretStore(db, clock, () => engine.scrubFiles()),
-    agentStates: sqlAgentStateStore(db, clock),
-    keys: sqlKeyStore(db, clock),
+    resources: sqlResourceStore(db, clock, announce),
+    secrets: sqlSecretStore(db, clock, engine),
+    agentStates: sqlAgentStateStore(db, clock, announce),
+    keys: sqlKeyStore(db, clock, announce),
+    sealedValues: sqlSealedValueStore(db, engine),
+    epochs: () => readEpochs(db),
     async sealedUnder() {
       const rows = await db
         .selectFrom("secret_versions")

@@ -5,6 +5,7 @@ import type { Kysely } from "kysely";
 export interface Tables {
   schema_migrations: { version: number; name: string; applied_at: number };
   epochs: { name: string; value: number };
+  installation: { name: string; value: string };
   resources: {
     kind: string;
     name: string;

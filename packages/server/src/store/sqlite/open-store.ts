@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Opens the embedded store: one SQLite file, durable at every commit, locked to one process. */
 import { dirname, resolve } from "node:path";
-import type { DatabaseSync } from "node:sqlite";
+import { backup, type DatabaseSync } from "node:sqlite";
 import { Kysely } from "kysely";
 import type { Clock } from "../../kernel/clock.ts";
 import { migrate } from "../sql/migrate.ts";
@@ -29,7 +29,8 @@ export async function openStore(options: { readonly file: string; readonly clock
     const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(database, file) });
     await migrate(db, WORDS, options.clock);
     const opened = database;
-    return sqlStore(db, options.clock, {
+    const store = sqlStore(db, options.clock, {
+      announce: async () => {},
       // The log still holds the pages as they were before the deletion.
       scrubFiles: () => checkpoint(opened, file),
       async close() {
@@ -37,9 +38,20 @@ export async function openStore(options: { readonly file: string; readonly clock
         lock.release();
       },
     });
+    return { ...store, copyTo: (target) => copyDatabase(opened, file, target) };
   } catch (error) {
     if (database?.isOpen) database.close();
     lock.release();
+    throw storageFault(error, file);
+  }
+}
+
+/** SQLite's own backup: one moment of the database, also while others write to it. */
+async function copyDatabase(database: DatabaseSync, file: string, target: string): Promise<void> {
+  try {
+    preparePrivateFile(target);
+    await backup(database, target);
+  } catch (error) {
     throw storageFault(error, file);
   }
 }

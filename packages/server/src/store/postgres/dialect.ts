@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Kysely over `pg`: numbers instead of int8 as text, errors as Faults, and no connection used again after it failed. */
+import { PostgresDialect, type PostgresPoolClient } from "kysely";
+import pg from "pg";
+import { Fault } from "../../kernel/fault.ts";
+import type { ConnectionSettings } from "./connection-settings.ts";
+import { breaksConnection, postgresFault } from "./postgres-fault.ts";
+
+const INT8 = 20;
+
+const types = new pg.TypeOverrides();
+types.setTypeParser(INT8, (text) => {
+  const value = Number(text);
+  if (Number.isSafeInteger(value)) return value;
+  throw new Fault("internal_error", "the database holds a number that is too large");
+});
+
+const CONNECT_TIMEOUT = 5000;
+/** The server gives up first, so that a statement does not go on after its caller was told that it failed. */
+const STATEMENT_TIMEOUT = 10_000;
+const QUERY_TIMEOUT = 15_000;
+
+/** For a pool or a single connection. */
+export function driverConfig(settings: ConnectionSettings): pg.ClientConfig {
+  const { shown: _, user, password, options, ...rest } = settings;
+  return {
+    ...rest,
+    ...(user === undefined ? {} : { user }),
+    ...(password === undefined ? {} : { password }),
+    ...(options === undefined ? {} : { options }),
+    types,
+    application_name: "postern",
+    keepAlive: true,
+    connectionTimeoutMillis: CONNECT_TIMEOUT,
+    statement_timeout: STATEMENT_TIMEOUT,
+    query_timeout: QUERY_TIMEOUT,
+    idle_in_transaction_session_timeout: STATEMENT_TIMEOUT,
+  };
+}
+
+export function postgresDialect(settings: ConnectionSettings): PostgresDialect {
+  const pool = new pg.Pool({
+    ...driverConfig(settings),
+    max: 8,
+    // What was acknowledged must survive a crash of the database, whatever its default is.
+    onConnect: async (client) => {
+      await client.query(
+        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
+      );
+    },
+  });
+  // An idle connection that breaks is dropped by the pool; the next query opens another.
+  pool.on("error", () => {});
+  const guards = new WeakMap<pg.PoolClient, PostgresPoolClient>();
+  return new PostgresDialect({
+    pool: {
+      options: pool.options,
+      end: () => pool.end(),
+      async connect() {
+        const client = await pool.connect().catch((error: unknown) => {
+          throw postgresFault(error, settings.shown);
+        });
+        const guarded = guards.get(client) ?? guardClient(client, settings.shown);
+        guards.set(client, guarded);
+        return guarded;
+      },
+    },
+  });
+}
+
+function guardClient(client: pg.PoolClient, shown: string): PostgresPoolClient {
+  let isBroken = false;
+  const query = async (text: string, parameters: readonly unknown[]) => {
+    try {
+      return await client.query(text, [...parameters]);
+    } catch (error) {
+      isBroken ||= breaksConnection(error);
+      throw postgresFault(error, shown);
+    }
+  };
+  const guarded = { query, release: (destroy?: boolean) => client.release(destroy === true || isBroken) };
+  return guarded as unknown as PostgresPoolClient;
+}
