@@ -18,6 +18,9 @@ export default defineConfig({
           include: ["e2e/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // Each file starts servers and agents: one after the other, and when the rest is done.
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -19,6 +19,7 @@ export interface ProblemDefinition {
     | "destination_unavailable"
     | "connection_timeout"
     | "http_protocol_error"
+    | "connection_limit_reached"
     | "proxy_internal_error"
     | "proxy_configuration_error";
   readonly logLevel: "info" | "warn" | "error";
@@ -55,6 +56,16 @@ export const PROBLEMS = {
     "Request too large",
     "Send a smaller request, or raise the limit of the gateway.",
     { proxyError: "http_request_error" },
+  ),
+  gateway_busy: refusal(
+    503,
+    "Gateway busy",
+    "Wait until earlier requests are answered, then send it again.",
+    {
+      proxyError: "connection_limit_reached",
+      logLevel: "warn",
+      retryable: true,
+    },
   ),
   upgrade_unsupported: refusal(
     501,

@@ -101,7 +101,6 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
       credentials: credentialSource(vault, resources),
       audit: auditSink(audit),
       clock,
-      bodyLimit: 64 * 1024 * 1024,
       strictAudit: config.strictAudit,
     },
     authority,
@@ -135,20 +134,12 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
       listResources: () => listResources(plane, desk),
       setSecret: async (name, secret, operator) => {
         const time = clock.now();
-        const done = await vault.setSecret(name, secret);
-        if (!done.ok) return refuse(done.reason.detail);
-        const { version } = done.value;
+        // Written first: a log that cannot be written leaves the vault as it is.
         await record(
-          secretChangeEvent({
-            id: newId(time),
-            time,
-            change: "set",
-            name,
-            version,
-            operatorUid: operator.uid,
-          }),
+          secretChangeEvent({ id: newId(time), time, change: "set", name, operatorUid: operator.uid }),
         );
-        return ok({ name, version });
+        const done = await vault.setSecret(name, secret);
+        return done.ok ? ok({ name, version: done.value.version }) : refuse(done.reason.detail);
       },
       deleteSecret: async (name, operator) => {
         const user = resources()

@@ -39,6 +39,7 @@ async function applyFiles(
   if (names.length === 0) throw new UsageError("give a file: -f FILE");
   const files = names.flatMap(readFiles);
   const answer = await control.post<ApplyResponse>("/v1/apply", { files, dryRun });
+  if (answer.changes.length === 0) throw new UsageError(`no resource in ${names.join(", ")}`);
   if (json) print(JSON.stringify(answer));
   else for (const change of answer.changes) print(changeText(change, dryRun));
   return 0;

@@ -3,6 +3,7 @@
 import type { Duplex } from "node:stream";
 import { newId } from "../kernel/ids.ts";
 import { type ConnectRequest, InboundCodec, type InboundLimits } from "./http/inbound.ts";
+import { type BodyLimits, BodyMemory, DEFAULT_BODY_LIMITS } from "./body-memory.ts";
 import { Interception } from "./interception.ts";
 import { OpenExchanges } from "./open-exchanges.ts";
 import { type GatewayParts, passRequest } from "./pass-request.ts";
@@ -30,11 +31,17 @@ export class Gateway {
   readonly #callers = new WeakMap<Duplex, Caller>();
 
   constructor(
-    parts: Omit<GatewayParts, "upstreams" | "openExchanges">,
+    parts: Omit<GatewayParts, "upstreams" | "openExchanges" | "bodyMemory">,
     authority: InterceptionAuthority,
     limits: InboundLimits = DEFAULT_INBOUND_LIMITS,
+    bodyLimits: BodyLimits = DEFAULT_BODY_LIMITS,
   ) {
-    this.#parts = { ...parts, upstreams: new UpstreamConnections(), openExchanges: new OpenExchanges() };
+    this.#parts = {
+      ...parts,
+      upstreams: new UpstreamConnections(),
+      openExchanges: new OpenExchanges(),
+      bodyMemory: new BodyMemory(bodyLimits),
+    };
     this.#interception = new Interception(authority, parts.clock);
     this.#codec = new InboundCodec(limits, {
       exchange: (exchange, socket) => {

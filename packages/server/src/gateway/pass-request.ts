@@ -12,6 +12,7 @@ import { newId } from "../kernel/ids.ts";
 import { type Result, refuse } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { CanonicalRequest, Exchange } from "./http/messages.ts";
+import type { BodyMemory, BodyShare } from "./body-memory.ts";
 import type { OpenExchange, OpenExchanges } from "./open-exchanges.ts";
 import type {
   AuditSink,
@@ -46,8 +47,7 @@ export interface GatewayParts {
   readonly clock: Clock;
   readonly upstreams: UpstreamConnections;
   readonly openExchanges: OpenExchanges;
-  /** Largest request body that is read to find the model, in bytes. */
-  readonly bodyLimit: number;
+  readonly bodyMemory: BodyMemory;
   /** The decision is on disk before the request leaves, not only before the answer is given. */
   readonly strictAudit: boolean;
 }
@@ -57,6 +57,8 @@ interface Progress {
   canonical?: CanonicalRequest;
   caller?: IdentifiedCaller;
   matched?: MatchedRequest;
+  /** Memory that the body takes. */
+  share?: BodyShare;
 }
 
 /** Takes one request through all stages. Never throws; always leaves a decision and an outcome. */
@@ -90,6 +92,7 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
     exchange.gone.removeEventListener("abort", onGone);
     if (progress.caller !== undefined) parts.openExchanges.remove(progress.caller.agent, open);
     if (isCut) outcome.brokeOff("cut");
+    progress.share?.release();
     outcome.record(progress.caller?.agent, progress.matched?.workload.name);
   }
 }
@@ -125,7 +128,8 @@ async function decide(
     workload: workload.value,
     host: canonical.value.host ?? workload.value.hosts[0]!,
   };
-  const matched = await matchServerWorkload(canonical.value, read.value, workload.value, parts.bodyLimit);
+  progress.share = parts.bodyMemory.share(identified.value.agent);
+  const matched = await matchServerWorkload(canonical.value, read.value, workload.value, progress.share);
   if (!matched.ok) return matched;
   progress.matched = matched.value;
   return decideNow(identified.value, matched.value, caller, parts);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { collectBody, topLevelString } from "./request-body.ts";
+import { topLevelString } from "./request-body.ts";
 
 const field = (text: string) => topLevelString(Buffer.from(text), "model");
 
@@ -48,16 +48,5 @@ describe("top-level field of a JSON body", () => {
         expect(field(text)).toEqual({ ok: true, value: model });
       }),
     );
-  });
-});
-
-describe("collected body", () => {
-  const chunks = async function* () {
-    yield Buffer.from("abc");
-    yield Buffer.from("def");
-  };
-  it("is whole up to the limit and refused above it", async () => {
-    expect(await collectBody(chunks(), 6)).toEqual({ ok: true, value: Buffer.from("abcdef") });
-    expect(await collectBody(chunks(), 5)).toEqual({ ok: false, reason: "too_large" });
   });
 });

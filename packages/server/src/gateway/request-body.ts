@@ -1,21 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Reads a bounded JSON body, and one top-level field of it, without leaving two ways to read it. */
+/** Reads one top-level field of a JSON body without leaving two ways to read it. */
 import { type Result, ok, refuse } from "../kernel/result.ts";
-
-/** Collects the body, or refuses when it is larger than `limit` bytes. */
-export async function collectBody(
-  body: AsyncIterable<Buffer>,
-  limit: number,
-): Promise<Result<Buffer, "too_large">> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > limit) return refuse("too_large");
-    chunks.push(chunk);
-  }
-  return ok(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size));
-}
 
 export type FieldRefusal = "not_json" | "not_an_object" | "not_a_string" | "duplicate_field";
 

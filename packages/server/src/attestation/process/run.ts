@@ -262,7 +262,7 @@ export class Run {
     most: number,
     take: (socket: Socket) => void,
   ): Promise<Server> {
-    const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: false }, take);
+    const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, take);
     server.maxConnections = most;
     this.#servers.add(server);
     return new Promise((resolve, reject) => {

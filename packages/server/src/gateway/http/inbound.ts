@@ -48,6 +48,8 @@ export class InboundCodec {
     });
     // Node drops what is beyond its own limit unseen: the count is checked by the first stage instead.
     this.#server.maxHeadersCount = 0;
+    // An agent may say that it has nothing more to send, and still wait for its answer.
+    Object.assign(this.#server, { httpAllowHalfOpen: true });
     // Timeouts are watched from the moment a server listens, and this one is handed its connections.
     this.#server.emit("listening");
     this.#server.on("request", (incoming, response) => {

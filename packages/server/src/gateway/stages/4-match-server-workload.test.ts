@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
+import { BodyMemory } from "../body-memory.ts";
 import type { CanonicalRequest, HeaderList } from "../http/messages.ts";
 import type { Snapshot } from "../ports.ts";
 import { canonicalOf, rawRequest, streamOf, workloadOf } from "../request.fixture.ts";
@@ -21,8 +22,12 @@ const match = (
     canonicalOf(path, more),
     rawRequest(headers, { body: streamOf(body) }),
     workload,
-    limit,
+    shareOf(limit),
   );
+
+function shareOf(limit: number) {
+  return new BodyMemory({ perRequest: limit, perAgent: limit, total: limit }).share("a");
+}
 
 describe("the operation", () => {
   it.each([
@@ -67,7 +72,7 @@ describe("the operation", () => {
 
   it("leaves the body alone where no model is in it", async () => {
     const request = rawRequest([], { body: streamOf("not JSON at all") });
-    const result = await matchServerWorkload(canonicalOf("/v1/files"), request, openai, 5);
+    const result = await matchServerWorkload(canonicalOf("/v1/files"), request, openai, shareOf(5));
     expect(result).toMatchObject({ ok: true, value: { operation: "files.create" } });
     expect(result.ok && result.value.body).toBe(undefined);
   });

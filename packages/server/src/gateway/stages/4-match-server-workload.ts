@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Stage 4: which registered API is this for, and which operation and model of it? */
 import { type Result, ok, refuse } from "../../kernel/result.ts";
+import type { BodyRefusal, BodyShare } from "../body-memory.ts";
 import type { CanonicalRequest, RawRequest } from "../http/messages.ts";
 import type { GatewayWorkload, Snapshot } from "../ports.ts";
 import type { ProfileOperation } from "../../profiles/profile.ts";
-import { collectBody, type FieldRefusal, topLevelString } from "../request-body.ts";
+import { type FieldRefusal, topLevelString } from "../request-body.ts";
 import { headerValues } from "./1-read-request.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
@@ -48,7 +49,7 @@ export async function matchServerWorkload(
   canonical: CanonicalRequest,
   request: RawRequest,
   workload: GatewayWorkload,
-  bodyLimit: number,
+  share: BodyShare,
 ): Promise<Result<MatchedRequest, Refusal>> {
   const aliased = withAlias(canonical, workload);
   const host = canonical.host ?? workload.hosts[0]!;
@@ -62,7 +63,7 @@ export async function matchServerWorkload(
       operation: operation.name,
       ...(pathModel === undefined ? {} : { model: pathModel }),
     });
-  return modelFromBody(request, operation.model.body, bodyLimit, { ...matched, operation: operation.name });
+  return modelFromBody(request, operation.model.body, share, { ...matched, operation: operation.name });
 }
 
 function withAlias(canonical: CanonicalRequest, workload: GatewayWorkload): CanonicalRequest {
@@ -115,6 +116,11 @@ function templateOf(path: string): RegExp {
   return compiled;
 }
 
+const BODY_DETAIL: Record<BodyRefusal, string> = {
+  request_too_large: "the body is larger than the gateway reads to find the model",
+  gateway_busy: "bodies of unfinished requests take all the memory there is for them",
+};
+
 const FIELD_DETAIL: Record<FieldRefusal, string> = {
   not_json: "the body is not JSON, so the model in it cannot be decided",
   not_an_object: "the body is not a JSON object, so the model in it cannot be decided",
@@ -125,7 +131,7 @@ const FIELD_DETAIL: Record<FieldRefusal, string> = {
 async function modelFromBody(
   request: RawRequest,
   field: string,
-  limit: number,
+  share: BodyShare,
   matched: Omit<MatchedRequest, "body" | "model">,
 ): Promise<Result<MatchedRequest, Refusal>> {
   const encoding = headerValues(request.headers, "content-encoding")[0] ?? "identity";
@@ -133,8 +139,8 @@ async function modelFromBody(
     return refuse(
       refusal("request_malformed", "the body is compressed, so the model in it cannot be decided"),
     );
-  const body = await collectBody(request.body, limit);
-  if (!body.ok) return refuse(refusal("request_too_large", `the body is larger than ${limit} bytes`));
+  const body = await share.collect(request.body);
+  if (!body.ok) return refuse(refusal(body.reason, BODY_DETAIL[body.reason]));
   const model = topLevelString(body.value, field);
   if (!model.ok) return refuse(refusal("request_malformed", FIELD_DETAIL[model.reason], [model.reason]));
   return ok({ ...matched, body: body.value, ...(model.value === undefined ? {} : { model: model.value }) });
