@@ -45,7 +45,7 @@ async function runCommand(command: Command, words: readonly string[]): Promise<n
       strict: true,
     });
   } catch (error) {
-    throw new UsageError((error as Error).message.split(". ")[0]!);
+    throw new UsageError((error as Error).message.split(". ")[0]);
   }
   if (parsed.values["help"] === true) {
     process.stdout.write(commandHelp(command, flags));

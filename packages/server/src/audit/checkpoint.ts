@@ -121,9 +121,9 @@ function parseText(text: string): Result<Checkpoint, string> {
   if (size === undefined || !/^(0|[1-9][0-9]{0,15})$/.test(size) || !Number.isSafeInteger(Number(size))) {
     return refuse("the size in the checkpoint is malformed");
   }
-  const hash = parseBase64(root ?? "");
-  if (hash?.length !== HASH_BYTES) return refuse("the root in the checkpoint is malformed");
-  return ok({ origin, size: Number(size), root: hash });
+  const rootHash = parseBase64(root ?? "");
+  if (rootHash?.length !== HASH_BYTES) return refuse("the root in the checkpoint is malformed");
+  return ok({ origin, size: Number(size), root: rootHash });
 }
 
 /** The checkpoint, if it is well formed, of the key's log, and signed with the key. */

@@ -33,7 +33,7 @@ function signerOf(privateKey: KeyObject, name: string): TestSigner {
     name,
     publicKey: Buffer.from(publicKey.export({ format: "jwk" }).x!, "base64url"),
     sign: (note) => sign(null, note, privateKey),
-    pem: publicKey.export({ format: "pem", type: "spki" }).toString(),
+    pem: publicKey.export({ format: "pem", type: "spki" }),
   };
 }
 

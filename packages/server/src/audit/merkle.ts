@@ -78,11 +78,11 @@ export class CompactRange {
   }
 
   /** Appends a complete subtree; the size so far must be a multiple of its width. */
-  appendSubtree(level: number, hash: Buffer): void {
+  appendSubtree(level: number, subtreeHash: Buffer): void {
     if (this.#size % 2 ** level !== 0)
       throw new RangeError("a subtree must start at a multiple of its width");
     this.#size += 2 ** level;
-    let merged = { level, hash };
+    let merged = { level, hash: subtreeHash };
     for (let last = this.#stack.at(-1); last?.level === merged.level; last = this.#stack.at(-1)) {
       this.#stack.pop();
       merged = { level: merged.level + 1, hash: hashNode(last.hash, merged.hash) };

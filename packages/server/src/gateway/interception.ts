@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Terminates the agent's TLS inside a CONNECT tunnel, with a leaf certificate minted for its host. */
 import { generateKeyPairSync, randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 import { certificatePem, writeServerCertificate } from "../identity/certificate.ts";
@@ -29,7 +30,8 @@ export class Interception {
    */
   terminate(socket: Duplex, host: string): Promise<{ socket: TLSSocket; serverName: string | undefined }> {
     const secure = new TLSSocket(
-      socket as never,
+      // TLS runs over any duplex stream; the type asks for a socket.
+      socket as Socket,
       {
         isServer: true,
         secureContext: this.#contextFor(host),
@@ -37,7 +39,7 @@ export class Interception {
         // SNI is compared with the CONNECT host per request; the certificate is always the host's own.
         SNICallback: (_name: string, callback: (error: null, context: SecureContext) => void) =>
           callback(null, this.#contextFor(host)),
-      } as never,
+      },
     );
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => secure.destroy(new Error("TLS handshake timed out")), 10_000);

@@ -35,6 +35,8 @@ export interface Snapshot {
   readonly byAuthority: ReadonlyMap<string, GatewayWorkload>;
   readonly policyDigest: string;
   decide(request: AccessRequest): Decision;
+  /** True while nobody can tell whether it is still right; absent where it is always. */
+  isStale?(): boolean;
 }
 
 export interface ControlPlane {

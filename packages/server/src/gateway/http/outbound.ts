@@ -54,7 +54,7 @@ export class OutboundConnection {
           : Readable.from(request.body);
       this.#client.dispatch(
         {
-          method: request.method as Dispatcher.HttpMethod,
+          method: request.method,
           path: request.target,
           headers: request.headers.flatMap(([name, value]) => [name, value]),
           body: body ?? null,

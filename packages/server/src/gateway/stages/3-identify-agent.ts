@@ -26,6 +26,10 @@ export async function identifyAgent(
 export function checkStanding(name: string, snapshot: Snapshot, clock: Clock): Result<undefined, Refusal> {
   const agent = snapshot.agents.get(name);
   if (agent === undefined) return refuse(refusal("agent_unidentified", "the agent is no longer registered"));
+  if (snapshot.isStale?.() === true)
+    return refuse(
+      refusal("control_plane_unavailable", "the gateway has had no word from its database for too long"),
+    );
   if (agent.isCut) return refuse(refusal("agent_quarantined", `agent ${agent.name} is cut off`));
   if (agent.expiresAt !== undefined && clock.now() >= agent.expiresAt)
     return refuse(refusal("agent_quarantined", `agent ${agent.name} has expired`, ["agent_expired"]));
