@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Terminates the agent's TLS inside a CONNECT tunnel, with a leaf certificate minted for its host. */
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 import { certificatePem, writeServerCertificate } from "../identity/certificate.ts";
@@ -29,18 +28,14 @@ export class Interception {
    * agent asked for; rejects when it is not TLS or the agent does not trust the certificate.
    */
   terminate(socket: Duplex, host: string): Promise<{ socket: TLSSocket; serverName: string | undefined }> {
-    const secure = new TLSSocket(
-      // TLS runs over any duplex stream; the type asks for a socket.
-      socket as Socket,
-      {
-        isServer: true,
-        secureContext: this.#contextFor(host),
-        ALPNProtocols: ["http/1.1"],
-        // SNI is compared with the CONNECT host per request; the certificate is always the host's own.
-        SNICallback: (_name: string, callback: (error: null, context: SecureContext) => void) =>
-          callback(null, this.#contextFor(host)),
-      },
-    );
+    const secure = new TLSSocket(socket, {
+      isServer: true,
+      secureContext: this.#contextFor(host),
+      ALPNProtocols: ["http/1.1"],
+      // SNI is compared with the CONNECT host per request; the certificate is always the host's own.
+      SNICallback: (_name: string, callback: (error: null, context: SecureContext) => void) =>
+        callback(null, this.#contextFor(host)),
+    });
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => secure.destroy(new Error("TLS handshake timed out")), 10_000);
       secure.once("secure", () => {
