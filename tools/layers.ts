@@ -146,6 +146,10 @@ export const SECRET_READERS: readonly Exception[] = [
   },
   { file: "packages/server/src/keys/seal.ts", reason: "encrypts it under a data key" },
   { file: "packages/server/src/keys/file-master-key.ts", reason: "decodes the master key of a reference" },
+  {
+    file: "packages/server/src/wiring/open-storage.ts",
+    reason: "reads the URL of the database behind a reference; it may hold a password",
+  },
   { file: "packages/server/src/keys/signing-keys.ts", reason: "loads a private key into node:crypto" },
 ];
 

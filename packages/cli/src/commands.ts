@@ -4,11 +4,13 @@ import type { Command } from "./command.ts";
 import { agentCommands } from "./commands/agents.ts";
 import { auditCommands } from "./commands/audit.ts";
 import { demo } from "./commands/demo.ts";
+import { backupCommands } from "./commands/backup.ts";
 import { doctor } from "./commands/doctor.ts";
 import { resourceCommands } from "./commands/resources.ts";
 import { run } from "./commands/run.ts";
 import { secretCommands } from "./commands/secrets.ts";
 import { status, up } from "./commands/up.ts";
+import { vaultCommands } from "./commands/vault.ts";
 import { why } from "./commands/why.ts";
 
 export const commands: readonly Command[] = [
@@ -20,6 +22,8 @@ export const commands: readonly Command[] = [
   why,
   ...agentCommands,
   ...auditCommands,
+  ...vaultCommands,
+  ...backupCommands,
   doctor,
   status,
 ];

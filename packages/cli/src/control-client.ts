@@ -40,9 +40,12 @@ export class ControlClient {
     return this.#json("DELETE", path, undefined);
   }
 
-  /** The answer as it streams in. */
-  async stream(path: string): Promise<IncomingMessage> {
-    const answer = await this.#send("GET", path, undefined);
+  /** The answer as it streams in; a POST where there is a body. */
+  async stream(path: string, body?: unknown): Promise<IncomingMessage> {
+    const answer =
+      body === undefined
+        ? await this.#send("GET", path, undefined)
+        : await this.#send("POST", path, Buffer.from(JSON.stringify(body)));
     if (answer.statusCode !== 200) throw await this.#refusal(answer);
     return answer;
   }

@@ -59,7 +59,51 @@ export interface SecretsResponse {
     readonly name: string;
     readonly version: number;
     readonly updatedAt: string;
+    /** Oldest first; those before the newest serve to recognise a leaked secret. */
+    readonly versions: readonly { readonly version: number; readonly createdAt: string }[];
   }[];
+}
+
+/** `POST /v1/vault/rotate-key` */
+export interface RotateKeyRequest {
+  /** Where the new master key is, `file:PATH` or `env:NAME`; absent: a new one in the key file's place. */
+  readonly to?: string;
+}
+
+export interface RotateKeyResponse {
+  readonly from: string;
+  readonly to: string;
+  /** Values that were sealed anew. */
+  readonly values: number;
+  /** Where the old key file lies now: backups from before need it. */
+  readonly keptAt?: string;
+  /** What the server has to be started with from now on. */
+  readonly startWith?: string;
+}
+
+/** `POST /v1/vault/accept-key` */
+export interface AcceptKeyRequest {
+  readonly reference: string;
+}
+
+export interface AcceptKeyResponse {
+  readonly keyId: string;
+}
+
+/** `POST /v1/backup`; the answer is a tar archive that ends with `manifest.json`. */
+export interface BackupRequest {
+  readonly withMasterKey: boolean;
+}
+
+export interface BackupManifest {
+  readonly format: 1;
+  readonly takenAt: string;
+  /** With `postgres` the archive holds what lies in the data folder; the database has tools of its own. */
+  readonly store: "sqlite" | "postgres";
+  /** Id of the master key that opens what is in it. */
+  readonly masterKeyId: string;
+  readonly holdsMasterKey: boolean;
+  readonly files: Readonly<Record<string, { readonly size: number; readonly sha256: string }>>;
 }
 
 /** `PUT /v1/secrets/NAME`, body: the bytes of the secret. */

@@ -11,7 +11,7 @@ import { createApiServer } from "./api/router.ts";
 import { operatorRoutes } from "./api/routes.ts";
 import { descriptorOf, peerCredentials } from "./attestation/process/native.ts";
 import { Runs } from "./attestation/process/runs.ts";
-import { secretChangeEvent, serverEvent } from "./audit/change-events.ts";
+import { resourceChangeEvent, secretChangeEvent, serverEvent } from "./audit/change-events.ts";
 import { formatVkey } from "./audit/checkpoint.ts";
 import type { AuditEvent } from "./audit/event-frame.ts";
 import { exportLog, exportTiles } from "./audit/export.ts";
@@ -26,30 +26,30 @@ import { systemClock as clock } from "./kernel/clock.ts";
 import { newId } from "./kernel/ids.ts";
 import { jsonLog, type Log } from "./kernel/log.ts";
 import { ok, refuse } from "./kernel/result.ts";
-import { loadFileMasterKey, loadReferencedMasterKey } from "./keys/file-master-key.ts";
 import { ecdsaSigningKey, ed25519SigningKey } from "./keys/signing-keys.ts";
 import { loadProfiles } from "./profiles/profile.ts";
-import { openStore } from "./store/sqlite/open-store.ts";
+import type { ChangeWatch } from "./store/changes.ts";
 import { auditSink } from "./wiring/audit-sink.ts";
+import { makeBackup } from "./wiring/backup.ts";
 import { loadAuthority } from "./wiring/authority.ts";
 import { credentialSource } from "./wiring/credential-source.ts";
 import { explainDecision } from "./wiring/explain-decision.ts";
+import { followChanges } from "./wiring/follow-changes.ts";
 import { RunDesk } from "./wiring/open-run.ts";
+import { openStorage } from "./wiring/open-storage.ts";
 import { profileFacts } from "./wiring/profile-facts.ts";
 import { tailOf } from "./wiring/audit-lines.ts";
+import { VaultKeys } from "./wiring/vault-keys.ts";
 
 const VERSION = "0.1.0";
 
 async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>; status(): StatusResponse }> {
   const { dataFolder } = config;
-  const store = await openStore({ file: join(dataFolder, "postern.db"), clock });
-  const sealedUnder = await store.sealedUnder();
-  const masterKey =
-    config.masterKey === undefined
-      ? await loadFileMasterKey(join(dataFolder, "master.key"), sealedUnder)
-      : await loadReferencedMasterKey(config.masterKey, { readEnv: config.readEnvironment }, sealedUnder);
-  const vault = new Vault(store.secrets, masterKey);
-  const auditKey = await ed25519SigningKey("postern-audit", store.keys, masterKey);
+  const storage = await openStorage(config, clock, log);
+  const { store, keys } = storage;
+  const knownEpochs = await store.epochs();
+  const vault = new Vault(store.secrets, keys);
+  const auditKey = await ed25519SigningKey(storage.auditKeyName, store.keys, keys.current);
   const audit = await openAuditLog({
     folder: join(dataFolder, "audit"),
     signer: auditKey,
@@ -66,7 +66,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
 
   const authority = loadAuthority(
     dataFolder,
-    await ecdsaSigningKey("postern-ca", store.keys, masterKey),
+    await ecdsaSigningKey("postern-ca", store.keys, keys.current),
     clock,
   );
   const profiles = loadProfiles();
@@ -74,6 +74,8 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     new Set((await vault.listSecrets()).map(({ name }) => name));
   let snapshot: Snapshot | undefined;
   let gateway!: Gateway;
+  let watch: ChangeWatch | undefined;
+  const isStale = (): boolean => watch !== undefined && watch.age() > config.maxSnapshotAge;
   const endedByCut = new Map<string, number>();
   const plane = await ControlPlane.open({
     resources: store.resources,
@@ -84,7 +86,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     clock,
     publish: (state) => {
       const before = snapshot;
-      snapshot = buildSnapshot(state, profiles, before);
+      snapshot = { ...buildSnapshot(state, profiles, before), isStale };
       // The snapshot refuses new requests from here on; what is open ends in the same moment.
       for (const agent of state.cut)
         if (before?.agents.get(agent)?.isCut === false) endedByCut.set(agent, gateway.cut(agent));
@@ -105,6 +107,8 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     },
     authority,
   );
+  if (store.feed !== undefined) watch = followChanges(store.feed, knownEpochs, { plane, vault, keys, log });
+  const vaultKeys = new VaultKeys(config, storage, { clock, audit: record });
   const runs = new Runs(join(dataFolder, "runs"), log);
   const desk = new RunDesk({
     runs,
@@ -119,7 +123,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
   });
 
   const status = (): StatusResponse => ({
-    ready: true,
+    ready: !isStale(),
     version: VERSION,
     pid: process.pid,
     epoch: plane.state.epoch,
@@ -159,7 +163,24 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
           name,
           version: newestVersion,
           updatedAt: new Date(versions.at(-1)?.createdAt ?? 0).toISOString(),
+          versions: versions.map(({ version, createdAt }) => ({
+            version,
+            createdAt: new Date(createdAt).toISOString(),
+          })),
         })),
+      rotateKey: (reference, { uid }) => vaultKeys.rotate(reference, uid),
+      acceptKey: (reference, { uid }) => vaultKeys.accept(reference, uid),
+      backup: async (withMasterKey, operator) => {
+        const time = clock.now();
+        const name = withMasterKey ? "with-master-key" : "without-master-key";
+        await record(
+          resourceChangeEvent({
+            ...{ id: newId(time), time, change: "create", resourceKind: "Backup", name },
+            operatorUid: operator.uid,
+          }),
+        );
+        return makeBackup({ dataFolder, storage, now: time, withMasterKey });
+      },
       setAgentState: async (agent, change, reason, operator) => {
         endedByCut.delete(agent);
         const done = await plane.setAgentState(agent, change, reason, operator);
@@ -190,6 +211,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     api.closeAllConnections();
     runs.closeAll();
     gateway.close();
+    await watch?.stop();
     await closeLog(audit);
     await store.close();
     rmSync(controlSocket, { force: true });

@@ -33,15 +33,20 @@ const set: Command = {
 
 const list: Command = {
   name: "secret list",
-  usage: "secret list",
+  usage: "secret list [--versions]",
   summary: "names and versions of the secrets; never their values",
-  flags: {},
-  run: async ({ control, json, print }) => {
+  flags: { versions: { type: "boolean", help: "every version that is kept, not only the newest" } },
+  run: async ({ control, flags, json, print }) => {
     const answer = await control.get<SecretsResponse>("/v1/secrets");
     if (json) print(JSON.stringify(answer));
     else
-      for (const { name, version, updatedAt } of answer.secrets)
-        print(`${name}  version ${version}  ${updatedAt}`);
+      for (const { name, version, updatedAt, versions } of answer.secrets)
+        if (flags["versions"] !== true) print(`${name}  version ${version}  ${updatedAt}`);
+        else
+          for (const each of versions)
+            print(
+              `${name}  version ${each.version}  ${each.createdAt}${each.version === version ? "  in use" : ""}`,
+            );
     return 0;
   },
 };

@@ -14,6 +14,16 @@ export const up: Command = {
       value: "REF",
       help: "where the vault's master key is: file:PATH or env:NAME (default: a file in the data folder)",
     },
+    "database-url": {
+      type: "string",
+      value: "URL",
+      help: "keep the state on PostgreSQL: postgres://…, or env:NAME or file:PATH that holds it (default: a database in the data folder)",
+    },
+    "max-snapshot-age": {
+      type: "string",
+      value: "SECONDS",
+      help: "refuse requests after so long without word from the database (default: 60)",
+    },
     verbose: { type: "boolean", help: "log requests too" },
   },
   details: "Runs until it is interrupted. Prints `postern is ready` when agents can be started.",
@@ -21,7 +31,8 @@ export const up: Command = {
     const server = fileURLToPath(import.meta.resolve("@postern/server"));
     const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
     for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
-    if (typeof flags["master-key"] === "string") words.push("--master-key", flags["master-key"]);
+    for (const name of ["master-key", "database-url", "max-snapshot-age"])
+      if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
     // The server takes this process's place, so that signals and exit code are its own.
     process.execve!(
       process.execPath,

@@ -2,7 +2,9 @@
 /** The operator's API: what each route does, on top of ports that `main` fills. */
 import { once } from "node:events";
 import type { ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
 import {
+  type AcceptKeyResponse,
   type AgentStateResponse,
   type ApplyResponse,
   type AuditTilesResponse,
@@ -14,6 +16,7 @@ import {
   RESOURCE_KINDS,
   type ResourceKind,
   type ResourcesResponse,
+  type RotateKeyResponse,
   type SecretSetResponse,
   type SecretsResponse,
   type StatusResponse,
@@ -57,6 +60,9 @@ export interface OperatorPorts {
   auditTail(lines: number): AsyncIterable<Buffer>;
   onAudit(listener: (line: Buffer) => void): () => void;
   auditExport(): AsyncIterable<Buffer>;
+  rotateKey(reference: string | undefined, operator: Operator): Promise<Result<RotateKeyResponse, string>>;
+  acceptKey(reference: string, operator: Operator): Promise<Result<AcceptKeyResponse, string>>;
+  backup(withMasterKey: boolean, operator: Operator): Promise<AsyncIterable<Buffer>>;
   auditTiles(folder: string): Promise<{ readonly size: number }>;
 }
 
@@ -71,6 +77,9 @@ export function operatorRoutes(ports: OperatorPorts): readonly Route[] {
     { method: "GET", path: "/v1/secrets", handler: async () => ({ secrets: await ports.listSecrets() }) },
     { method: "PUT", path: "/v1/secrets/:", handler: (call) => setSecret(ports, call) },
     { method: "DELETE", path: "/v1/secrets/:", handler: (call) => deleteSecret(ports, call) },
+    { method: "POST", path: "/v1/vault/rotate-key", handler: (call) => rotateKey(ports, call) },
+    { method: "POST", path: "/v1/vault/accept-key", handler: (call) => acceptKey(ports, call) },
+    { method: "POST", path: "/v1/backup", handler: (call) => backup(ports, call) },
     { method: "POST", path: "/v1/agents/:/cut", handler: (call) => agentState(ports, call, "cut") },
     { method: "POST", path: "/v1/agents/:/restore", handler: (call) => agentState(ports, call, "restore") },
     { method: "POST", path: "/v1/runs", handler: (call) => openRun(ports, call) },
@@ -137,6 +146,35 @@ async function deleteSecret(ports: OperatorPorts, call: Call): Promise<{ deleted
   const done = await ports.deleteSecret(call.parameters[0]!, call.operator);
   if (!done.ok) throw new ApiRefusal("resource_conflict", done.reason);
   return { deleted: call.parameters[0]! };
+}
+
+const rotateSchema = z.strictObject({ to: z.string().max(4096).optional() });
+
+async function rotateKey(ports: OperatorPorts, call: Call): Promise<RotateKeyResponse> {
+  const { to } = checked(rotateSchema, await call.json());
+  const done = await ports.rotateKey(to, call.operator);
+  if (!done.ok) throw new ApiRefusal("resource_conflict", done.reason);
+  return done.value;
+}
+
+const acceptSchema = z.strictObject({ reference: z.string().max(4096) });
+
+async function acceptKey(ports: OperatorPorts, call: Call): Promise<AcceptKeyResponse> {
+  const { reference } = checked(acceptSchema, await call.json());
+  const done = await ports.acceptKey(reference, call.operator);
+  if (!done.ok) throw new ApiRefusal("resource_conflict", done.reason);
+  return done.value;
+}
+
+const backupSchema = z.strictObject({ withMasterKey: z.boolean() });
+
+async function backup(ports: OperatorPorts, call: Call): Promise<undefined> {
+  const { withMasterKey } = checked(backupSchema, await call.json());
+  const archive = await ports.backup(withMasterKey, call.operator);
+  call.response.writeHead(200, { "content-type": "application/x-tar" });
+  // A client that goes away ends the reading too, so that nothing is left behind.
+  await pipeline(archive, call.response);
+  return undefined;
 }
 
 const reasonSchema = z.strictObject({ reason: z.string().max(1000).optional() });

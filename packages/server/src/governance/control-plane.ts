@@ -59,6 +59,8 @@ export interface AgentStateRefusal {
 export class ControlPlane {
   readonly #parts: ControlPlaneParts;
   #state!: PublishedState;
+  /** Epoch of the store at which `#stored` was read. */
+  #storeEpoch = -1;
   #stored!: readonly StoredResource[];
   #states!: readonly AgentState[];
   /** Agents that are cut off although it could not be stored. */
@@ -73,7 +75,7 @@ export class ControlPlane {
   /** Loads what is stored and publishes it. A stored policy that no longer compiles stops the start. */
   static async open(parts: ControlPlaneParts): Promise<ControlPlane> {
     const plane = new ControlPlane(parts);
-    await plane.#reload(undefined);
+    await plane.#reload();
     return plane;
   }
 
@@ -89,10 +91,16 @@ export class ControlPlane {
     return this.#states;
   }
 
+  /** Takes over what another server has changed in the store. */
+  refresh(): Promise<void> {
+    return this.#alone(() => this.#reload());
+  }
+
   apply(request: ApplyRequest, operator: Operator): Promise<Result<readonly Change[], ApplyRefusal>> {
     return this.#alone(async () => {
       const parsed = parseResources(request.files);
       if (!parsed.ok) return refuse(invalid(parsed.reason));
+      await this.#catchUp();
       const put = parsed.value.map(({ resource }) => resource);
       const next = this.#state.resources.with({ put });
       const compiled = await this.#checked(next, placesOf(parsed.value));
@@ -107,14 +115,18 @@ export class ControlPlane {
 
   delete(kind: ResourceKind, name: string, operator: Operator): Promise<Result<Change, ApplyRefusal>> {
     return this.#alone(async () => {
+      await this.#catchUp();
       const [problem] = checkDeletion(this.#state.resources, [{ kind, name }]);
       if (problem !== undefined) return refuse({ detail: problem.message, places: [] });
       const next = this.#state.resources.with({ remove: [{ kind, name }] });
       const compiled = await this.#checked(next, placesOf([]));
       if (!compiled.ok) return compiled;
       await this.#audit("delete", kind, name, operator);
-      await this.#parts.resources.replace({ put: [], delete: [{ kind, name }] });
-      await this.#reload(compiled.value);
+      const { epoch } = await this.#parts.resources.replace(
+        { put: [], delete: [{ kind, name }] },
+        this.#storeEpoch,
+      );
+      await this.#reload({ epoch, policies: compiled.value });
       return ok({ action: "deleted", kind, name, details: [] });
     });
   }
@@ -130,7 +142,7 @@ export class ControlPlane {
     operator: Operator,
   ): Promise<Result<undefined, AgentStateRefusal>> {
     return this.#alone(async () => {
-      if (this.#state.resources.get("Agent", agent) === undefined)
+      if (!(await this.#isAgent(agent)))
         return refuse({ code: "not_found", detail: `there is no Agent \`${agent}\`` });
       const state = {
         agent,
@@ -143,7 +155,7 @@ export class ControlPlane {
       await this.#parts.audit(event);
       await this.#parts.agentStates.set(state);
       this.#cutUnstored.delete(agent);
-      await this.#reload(this.#state.policies);
+      await this.#reload();
       return ok(undefined);
     });
   }
@@ -159,7 +171,7 @@ export class ControlPlane {
     try {
       await this.#parts.agentStates.set(state);
       this.#cutUnstored.delete(agent);
-      await this.#reload(this.#state.policies);
+      await this.#reload();
     } catch {
       const detail = `agent ${agent} is cut off until the server ends, but this could not be stored: cut it again later`;
       return refuse({ code: "internal_error", detail });
@@ -171,6 +183,18 @@ export class ControlPlane {
       return refuse({ code: "audit_unavailable", detail });
     }
     return ok(undefined);
+  }
+
+  /** One that another server has just made counts too. */
+  async #isAgent(name: string): Promise<boolean> {
+    const isKnown = (): boolean => this.#state.resources.get("Agent", name) !== undefined;
+    if (!isKnown()) await this.#catchUp();
+    return isKnown();
+  }
+
+  /** What is checked must be what is stored, also where another server has just changed it. */
+  async #catchUp(): Promise<void> {
+    if ((await this.#parts.resources.epoch()) !== this.#storeEpoch) await this.#reload();
   }
 
   async #checked(next: ResourceSet, placeOf: PlaceOf): Promise<Result<CompiledPolicies, ApplyRefusal>> {
@@ -202,8 +226,8 @@ export class ControlPlane {
     );
     const isDifferent = new Set(different.map(({ kind, name }) => `${kind}/${name}`));
     const changed = put.filter(({ kind, metadata }) => isDifferent.has(`${kind}/${metadata.name}`));
-    await this.#parts.resources.replace({ put: changed, delete: [] });
-    await this.#reload(compiled);
+    const { epoch } = await this.#parts.resources.replace({ put: changed, delete: [] }, this.#storeEpoch);
+    await this.#reload({ epoch, policies: compiled });
   }
 
   #audit(
@@ -229,12 +253,15 @@ export class ControlPlane {
     return { id: newId(time), time, operatorUid: operator.uid };
   }
 
-  /** Reads the store and publishes what it holds. */
-  async #reload(compiled: CompiledPolicies | undefined): Promise<void> {
-    this.#stored = await this.#parts.resources.list();
-    this.#states = await this.#parts.agentStates.list();
-    const resources = new ResourceSet(this.#stored.map(({ resource }) => resource));
-    const policies = compiled ?? requireCompiled(resources);
+  /** Reads the store and publishes what it holds. `compiled` spares the work where it is still of that epoch. */
+  async #reload(compiled?: { readonly epoch: number; readonly policies: CompiledPolicies }): Promise<void> {
+    const { epoch, resources: rows } = await this.#parts.resources.snapshot();
+    const states = await this.#parts.agentStates.list();
+    const isSame = epoch === this.#storeEpoch;
+    const resources = isSame ? this.#state.resources : new ResourceSet(rows.map(({ resource }) => resource));
+    const known = isSame ? this.#state.policies : undefined;
+    const policies = compiled?.epoch === epoch ? compiled.policies : (known ?? requireCompiled(resources));
+    [this.#stored, this.#states, this.#storeEpoch] = [rows, states, epoch];
     const stored = this.#states.filter(({ state }) => state === "cut").map(({ agent }) => agent);
     this.#publish({ resources, policies, cut: new Set([...stored, ...this.#cutUnstored]) });
   }

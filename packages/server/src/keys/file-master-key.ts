@@ -7,7 +7,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { link, open, rm } from "node:fs/promises";
+import { link, open, rename, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Fault } from "../kernel/fault.ts";
@@ -22,16 +22,63 @@ export async function loadFileMasterKey(
   path: string,
   sealedUnder: readonly string[],
 ): Promise<KeyEncryption> {
+  const next = await loadNextKey(path);
+  if (next !== undefined && sealedUnder.includes(next.id)) {
+    // A rotation reached the store and was interrupted before it reached the file.
+    await settleNextKey(path);
+    return requireMatch(next, sealedUnder, path);
+  }
   const existing = await readKeyFile(path);
   if (existing !== undefined) return requireMatch(masterKey(existing), sealedUnder, path);
   if (sealedUnder.length > 0) {
     throw new Fault(
       "internal_error",
       `the master key is lost: the store holds secrets sealed under ${sealedUnder.join(", ")}, and there is no file ${path}: ` +
-        "put the key file back from your backup; without it the secrets cannot be recovered and have to be set again in a new data folder",
+        "put the key file back from your backup; without it the secrets cannot be recovered and have to be set again in a new data folder. " +
+        "Where servers share a database, each needs the same key: copy the file of another one, or use --master-key",
     );
   }
   return masterKey(await createKeyFile(path));
+}
+
+const nextFile = (path: string): string => `${path}.next`;
+
+/** The key of a rotation that was begun; undefined where there is none. */
+export async function loadNextKey(path: string): Promise<KeyEncryption | undefined> {
+  const bytes = await readKeyFile(nextFile(path));
+  return bytes === undefined ? undefined : masterKey(bytes);
+}
+
+/**
+ * The key for a rotation, durable beside the present one before anything is sealed under it. One that an
+ * interrupted rotation left is taken: it cannot be known here that nothing was sealed under it.
+ */
+export async function prepareNextKey(path: string): Promise<KeyEncryption> {
+  return (await loadNextKey(path)) ?? masterKey(await createKeyFile(nextFile(path)));
+}
+
+/** Puts the next key in the place of the present one, which stays beside it for backups: its path, if there is one. */
+export async function settleNextKey(path: string): Promise<string | undefined> {
+  const existing = await readKeyFile(path);
+  const kept = existing === undefined ? undefined : `${path}.old-${masterKey(existing).id.slice(3, 11)}`;
+  try {
+    if (kept !== undefined) {
+      await link(path, kept).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST") throw error;
+      });
+    }
+    await rename(nextFile(path), path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    throw new Fault(
+      "internal_error",
+      `the new master key cannot be put in place: rename ${nextFile(path)} to ${path}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  return kept;
 }
 
 /** The key behind `file:/path` or `env:NAME`: 32 bytes in base64. Never made here. */
@@ -114,13 +161,17 @@ async function createKeyFile(path: string): Promise<Buffer> {
   } finally {
     await rm(draft, { force: true });
   }
-  const folder = await open(dirname(path), constants.O_RDONLY);
+  await syncFolder(dirname(path));
+  return bytes;
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, constants.O_RDONLY);
   try {
     await folder.sync();
   } finally {
     await folder.close();
   }
-  return bytes;
 }
 
 async function writeDurably(path: string, bytes: Buffer): Promise<void> {

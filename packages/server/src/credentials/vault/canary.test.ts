@@ -8,6 +8,7 @@ import { inspect } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock.ts";
 import { Secret } from "../../kernel/secret.ts";
+import { KeyRing } from "../../keys/key-ring.ts";
 import { loadFileMasterKey } from "../../keys/file-master-key.ts";
 import { ecdsaSigningKey, ed25519SigningKey } from "../../keys/signing-keys.ts";
 import { openStore } from "../../store/sqlite/open-store.ts";
@@ -24,7 +25,7 @@ beforeEach(async () => {
   store = await openStore({ file: join(folder, "postern.db"), clock: systemClock });
   vault = new Vault(
     store.secrets,
-    await loadFileMasterKey(join(folder, "master.key"), await store.sealedUnder()),
+    new KeyRing(await loadFileMasterKey(join(folder, "master.key"), await store.sealedUnder())),
   );
 });
 afterEach(async () => {
@@ -124,6 +125,6 @@ test("a copy of the data folder opens with its key and holds everything", async 
   folder = join(scratch, "restored");
   store = await openStore({ file: join(folder, "postern.db"), clock: systemClock });
   const keys = await loadFileMasterKey(join(folder, "master.key"), await store.sealedUnder());
-  const result = await new Vault(store.secrets, keys).resolve("a");
+  const result = await new Vault(store.secrets, new KeyRing(keys)).resolve("a");
   expect(result.ok && result.value.secret.expose("inject").toString()).toBe("s");
 });

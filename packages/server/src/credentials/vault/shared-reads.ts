@@ -20,4 +20,8 @@ export class SharedReads<T> {
   forget(key: string): void {
     this.#reads.delete(key);
   }
+
+  forgetAll(): void {
+    this.#reads.clear();
+  }
 }

@@ -7,12 +7,13 @@ import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock.ts";
 import { Secret } from "../../kernel/secret.ts";
+import { KeyRing } from "../../keys/key-ring.ts";
 import { masterKey } from "../../keys/master-key.ts";
 import { openStore } from "../../store/sqlite/open-store.ts";
 import type { Store } from "../../store/store.ts";
 import { Vault } from "./vault.ts";
 
-const keys = masterKey(randomBytes(32));
+const keys = new KeyRing(masterKey(randomBytes(32)));
 let folder: string;
 let file: string;
 let store: Store;
@@ -80,7 +81,7 @@ describe("tampering with the database", () => {
   });
 
   test("another master key is named as such", async () => {
-    const other = new Vault(store.secrets, masterKey(randomBytes(32)));
+    const other = new Vault(store.secrets, new KeyRing(masterKey(randomBytes(32))));
     await expect(other.resolve("a")).rejects.toThrow("wrong master key: secret_versions a version 1");
   });
 });

@@ -9,7 +9,7 @@ import { Fault } from "../../kernel/fault.ts";
 import { ok, refuse } from "../../kernel/result.ts";
 import type { Result } from "../../kernel/result.ts";
 import type { Secret } from "../../kernel/secret.ts";
-import type { KeyEncryption } from "../../keys/key-encryption.ts";
+import type { KeyRing } from "../../keys/key-ring.ts";
 import { open, seal } from "../../keys/seal.ts";
 import type { SealedSecret, SecretStore, SecretSummary, SecretVersion } from "../../store/secret-store.ts";
 import type { Credential, CredentialProviderKind, CredentialRefusal } from "../credential.ts";
@@ -27,11 +27,11 @@ export interface VaultRefusal {
 export class Vault implements CredentialProviderKind {
   readonly kind = "vault";
   readonly #store: SecretStore;
-  readonly #keys: KeyEncryption;
+  readonly #keys: KeyRing;
   readonly #newest = new SharedReads<Credential>();
   readonly #all = new SharedReads<readonly Secret[]>();
 
-  constructor(store: SecretStore, keys: KeyEncryption) {
+  constructor(store: SecretStore, keys: KeyRing) {
     this.#store = store;
     this.#keys = keys;
   }
@@ -51,9 +51,8 @@ export class Vault implements CredentialProviderKind {
     const problem = problemOf(name, secret);
     if (problem !== undefined) return refuse({ code: "resource_invalid", detail: problem });
     const version = await this.#store.reserveVersion(name);
-    const sealed = await seal(secret, identityOf({ name, version }), this.#keys);
     try {
-      return ok(await this.#store.put({ name, version, ...sealed }));
+      return ok(await this.#put(name, version, secret));
     } finally {
       this.#forget(name);
     }
@@ -84,6 +83,29 @@ export class Vault implements CredentialProviderKind {
     return secrets ?? [];
   }
 
+  /** Drops what is in memory: another server has changed secrets. */
+  forgetAll(): void {
+    this.#newest.forgetAll();
+    this.#all.forgetAll();
+  }
+
+  /** Opens the newest version of every secret, so that a database that is away later is not needed for them. */
+  async preload(): Promise<void> {
+    for (const { name } of await this.#store.list()) await this.resolve(name);
+  }
+
+  async #put(name: string, version: number, secret: Secret): Promise<SecretVersion> {
+    const sealed = async () => seal(secret, identityOf({ name, version }), this.#keys.current);
+    try {
+      return await this.#store.put({ name, version, ...(await sealed()) });
+    } catch (error) {
+      if (!(error instanceof Fault) || error.code !== "resource_conflict") throw error;
+      // A rotation came in between. The store refused, so nothing is sealed under the old key.
+      await this.#keys.realign();
+      return this.#store.put({ name, version, ...(await sealed()) });
+    }
+  }
+
   async #readNewest(name: string): Promise<Credential | undefined> {
     const row = await this.#store.newest(name);
     if (row === undefined) return undefined;
@@ -92,7 +114,7 @@ export class Vault implements CredentialProviderKind {
 
   async #open(row: SealedSecret): Promise<Secret> {
     try {
-      return await open(row, identityOf(row), this.#keys);
+      return await open(row, identityOf(row), this.#keys.opening(row.keyId));
     } catch (error) {
       const message = error instanceof Fault ? error.message : `secret ${row.name} cannot be opened`;
       throw new Fault("credential_unavailable", message, { cause: error });

@@ -6,11 +6,11 @@ import type { Database } from "./tables.ts";
 /** Tells other servers, as part of the transaction: nobody hears of what was rolled back. */
 export type Announce = (transaction: Database, area: Area) => Promise<void>;
 
-/** Comes first in a transaction: changes of one area queue on this row. */
-export async function advanceEpoch(transaction: Database, area: Area): Promise<void> {
+/** Comes first in a transaction: changes of one area queue on this row, also with step 0. */
+export async function advanceEpoch(transaction: Database, area: Area, step: 0 | 1 = 1): Promise<void> {
   await transaction
     .updateTable("epochs")
-    .set((eb) => ({ value: eb("value", "+", 1) }))
+    .set((eb) => ({ value: eb("value", "+", step) }))
     .where("name", "=", area)
     .execute();
 }

@@ -46,7 +46,7 @@ async function replaceAll(
   announce: Announce,
 ): Promise<void> {
   // Whoever puts a sealed value waits here, then finds that the master key is another one.
-  await advanceEpoch(db, "secrets");
+  await advanceEpoch(db, "secrets", 0);
   await advanceEpoch(db, "keys");
   const moved = await db
     .updateTable("installation")

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Opens what the server keeps: the data folder, locked to this process; the store in it or on PostgreSQL; the master key. */
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Config } from "../config/config.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { Fault } from "../kernel/fault.ts";
+import type { Log } from "../kernel/log.ts";
+import { loadFileMasterKey, loadNextKey, loadReferencedMasterKey } from "../keys/file-master-key.ts";
+import { KeyRing } from "../keys/key-ring.ts";
+import { resolveReference } from "../keys/reference.ts";
+import { holdsPassword } from "../store/postgres/connection-settings.ts";
+import { openPostgresStore } from "../store/postgres/open-postgres-store.ts";
+import { prepareDataFolder } from "../store/sqlite/data-folder.ts";
+import { lockDataFolder } from "../store/sqlite/folder-lock.ts";
+import { openStore } from "../store/sqlite/open-store.ts";
+import type { Store } from "../store/store.ts";
+
+export interface Storage {
+  readonly store: Store;
+  readonly keys: KeyRing;
+  /** Name of the key that signs this folder's audit log: logs of several servers must not pass for one. */
+  readonly auditKeyName: string;
+}
+
+export async function openStorage(config: Config, clock: Clock, log: Log): Promise<Storage> {
+  const store = await openConfigured(config, clock, log);
+  try {
+    const keys = await openKeyRing(config, store);
+    return { store, keys, auditKeyName: auditKeyName(config.dataFolder, store) };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+export const keyFile = (dataFolder: string): string => join(dataFolder, "master.key");
+
+async function openConfigured(config: Config, clock: Clock, log: Log): Promise<Store> {
+  const { dataFolder } = config;
+  const given = config.databaseUrl();
+  if (given === undefined) return openStore({ file: join(dataFolder, "postern.db"), clock });
+  if (config.isDatabaseUrlVisible && holdsPassword(given)) {
+    // Overwrites the words of the command line, as far as that still helps.
+    process.title = "postern up";
+    log.write("warn", "the password of the database stood on the command line, where others can read it", {
+      next: "use --database-url env:NAME or file:/absolute/path",
+    });
+  }
+  prepareDataFolder(dataFolder);
+  const lock = lockDataFolder(dataFolder);
+  try {
+    const store = await openPostgresStore({ url: await databaseUrl(given, config), clock });
+    return {
+      ...store,
+      async close() {
+        await store.close();
+        lock.release();
+      },
+    };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function databaseUrl(given: string, config: Config): Promise<string> {
+  if (!/^(file|env):/.test(given)) return given;
+  const secret = await resolveReference(given, { readEnv: config.readEnvironment });
+  const url = secret.expose("connect").toString("utf8");
+  secret.wipe();
+  return url;
+}
+
+async function openKeyRing(config: Config, store: Store): Promise<KeyRing> {
+  const sealedUnder = await store.sealedUnder();
+  const designated = () => store.sealedValues.masterKeyId();
+  const path = keyFile(config.dataFolder);
+  const isFile = config.masterKey === undefined;
+  const key =
+    config.masterKey === undefined
+      ? await loadFileMasterKey(path, sealedUnder)
+      : await loadReferencedMasterKey(config.masterKey, { readEnv: config.readEnvironment }, sealedUnder);
+  const claimed = await store.sealedValues.claimMasterKey(key.id);
+  if (claimed !== key.id) {
+    throw new Fault(
+      "internal_error",
+      `wrong master key: ${isFile ? path : config.masterKey} holds ${key.id}, the store belongs to ${claimed}: ` +
+        "put the right key there; servers that share a database need the same one",
+    );
+  }
+  const ring = new KeyRing(key, designated);
+  const next = isFile ? await loadNextKey(path) : undefined;
+  if (next !== undefined) ring.accept(next);
+  return ring;
+}
+
+function auditKeyName(dataFolder: string, store: Store): string {
+  if (store.feed === undefined) return "postern-audit";
+  const file = join(dataFolder, "server.id");
+  if (!existsSync(file)) writeFileSync(file, `${randomBytes(6).toString("hex")}\n`, { mode: 0o600 });
+  return `postern-audit-${readFileSync(file, "utf8").trim()}`;
+}
