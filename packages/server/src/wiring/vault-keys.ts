@@ -39,6 +39,11 @@ export class VaultKeys {
         return refuse(
           `the master key comes from ${masterKey}: make another key and say where it is, --to REF`,
         );
+      if (reference === undefined && this.#storage.store.feed !== undefined)
+        return refuse(
+          "servers can share this database: put a new key where each of them can read it (openssl rand -base64 32), " +
+            "run `postern vault accept-key REF` on the others, then rotate here with --to REF",
+        );
       const path = keyFile(dataFolder);
       const to = reference === undefined ? ok(await prepareNextKey(path)) : await this.#resolve(reference);
       if (!to.ok) return to;
