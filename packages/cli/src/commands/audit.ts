@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream, existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { pipeline } from "node:stream/promises";
 import type { AuditTilesResponse } from "@postern/contract";
-import { type Command, type Invocation, oneWord, stringFlag } from "../command.ts";
+import { type Command, type Invocation, oneWord, stringFlag, UsageError } from "../command.ts";
 import { eventLine } from "./event-line.ts";
 
 const tail: Command = {
@@ -68,6 +68,7 @@ const verify: Command = {
   run: async (invocation) => {
     const file = oneWord(invocation, "file");
     const key = stringFlag(invocation.flags["key"]);
+    if (file !== "-" && !existsSync(file)) throw new UsageError(`there is no file ${file}`);
     const input = file === "-" ? process.stdin : createReadStream(file);
     const { verifyExportBytes } = await import("@postern/server/verify-export");
     const result = await verifyExportBytes(input, key === undefined ? {} : { vkey: key });

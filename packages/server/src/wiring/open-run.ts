@@ -42,8 +42,9 @@ export class RunDesk {
     this.#bundle = authorityBundle(parts.authority);
   }
 
+  /** Runs whose agent has been started. */
   get open(): readonly RunSummary[] {
-    return [...this.#summaries.values()];
+    return [...this.#summaries.values()].filter(({ pid }) => pid !== undefined);
   }
 
   async openRun(
@@ -96,7 +97,7 @@ export class RunDesk {
     const names = agents.map(({ metadata }) => metadata.name);
     const [first] = names;
     if (first === undefined)
-      return refuse("no agent is registered: apply an Agent first, see examples/agent.yaml");
+      return refuse("no agent is registered: apply an Agent first, see examples/local.yaml");
     if (asked === undefined) {
       if (names.length === 1) return ok(first);
       const canMatch = agents.some(
