@@ -190,7 +190,10 @@ describe.skipIf(!hasPostgres())("two gateways on one database", () => {
     const status = await there.postern(["status", "--json"]);
     expect(JSON.parse(status.stdout)).toMatchObject({ ready: false });
     await database.start();
-    await expect.poll(async () => (await ask()).status, { interval: 20, timeout: 10_000 }).toBe(200);
+    // The cut is stored as soon as there is somewhere to store it.
+    await expect.poll(ask, { interval: 20, timeout: 10_000 }).toMatchObject({ code: "agent_quarantined" });
+    await command(here, "/v1/agents/first-agent/restore");
+    await expect.poll(async () => (await ask()).status, { interval: 20 }).toBe(200);
     process.stderr.write(
       `database away: served for ${served.toFixed(1)} s, then refused, then served again\n`,
     );

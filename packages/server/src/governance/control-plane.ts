@@ -64,7 +64,7 @@ export class ControlPlane {
   #stored!: readonly StoredResource[];
   #states!: readonly AgentState[];
   /** Agents that are cut off although it could not be stored. */
-  readonly #cutUnstored = new Set<string>();
+  readonly #cutUnstored = new Map<string, Parameters<AgentStateStore["set"]>[0]>();
   /** Changes wait for each other: a check must still hold when its change is written. */
   #queue: Promise<unknown> = Promise.resolve();
 
@@ -91,9 +91,15 @@ export class ControlPlane {
     return this.#states;
   }
 
-  /** Takes over what another server has changed in the store. */
+  /** Takes over what another server has changed in the store, and stores cuts that could not be stored before. */
   refresh(): Promise<void> {
-    return this.#alone(() => this.#reload());
+    return this.#alone(async () => {
+      for (const [agent, state] of this.#cutUnstored) {
+        await this.#parts.agentStates.set(state);
+        this.#cutUnstored.delete(agent);
+      }
+      await this.#reload();
+    });
   }
 
   apply(request: ApplyRequest, operator: Operator): Promise<Result<readonly Change[], ApplyRefusal>> {
@@ -166,14 +172,14 @@ export class ControlPlane {
     event: AuditEvent,
   ): Promise<Result<undefined, AgentStateRefusal>> {
     const { agent } = state;
-    this.#cutUnstored.add(agent);
+    this.#cutUnstored.set(agent, state);
     this.#publish({ ...this.#state, cut: new Set([...this.#state.cut, agent]) });
     try {
       await this.#parts.agentStates.set(state);
       this.#cutUnstored.delete(agent);
       await this.#reload();
     } catch {
-      const detail = `agent ${agent} is cut off until the server ends, but this could not be stored: cut it again later`;
+      const detail = `agent ${agent} is cut off until this server ends, but this could not be stored: cut it again later`;
       return refuse({ code: "internal_error", detail });
     }
     try {
@@ -263,7 +269,7 @@ export class ControlPlane {
     const policies = compiled?.epoch === epoch ? compiled.policies : (known ?? requireCompiled(resources));
     [this.#stored, this.#states, this.#storeEpoch] = [rows, states, epoch];
     const stored = this.#states.filter(({ state }) => state === "cut").map(({ agent }) => agent);
-    this.#publish({ resources, policies, cut: new Set([...stored, ...this.#cutUnstored]) });
+    this.#publish({ resources, policies, cut: new Set([...stored, ...this.#cutUnstored.keys()]) });
   }
 
   #publish(state: Omit<PublishedState, "epoch">): void {

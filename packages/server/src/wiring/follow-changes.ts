@@ -31,6 +31,8 @@ export function followChanges(feed: ChangeFeed, known: Epochs, parts: Followers)
       log.write(isReachable ? "warn" : "error", isReachable ? "database reachable" : "database lost", {
         detail,
       });
+      // Where that fails, the database is lost again and this is called again.
+      if (isReachable) void plane.refresh().catch(() => {});
     },
   });
 }
