@@ -3,6 +3,7 @@
 import { agentStateStoreContract } from "./agent-state-store.contract.ts";
 import { keyStoreContract } from "./key-store.contract.ts";
 import { resourceStoreContract } from "./resource-store.contract.ts";
+import { sealedValueStoreContract } from "./sealed-value-store.contract.ts";
 import { secretStoreContract } from "./secret-store.contract.ts";
 import type { EmptyPlace } from "./store-under-test.contract.ts";
 
@@ -11,4 +12,5 @@ export function storeContract(makePlace: () => Promise<EmptyPlace>): void {
   secretStoreContract(makePlace);
   agentStateStoreContract(makePlace);
   keyStoreContract(makePlace);
+  sealedValueStoreContract(makePlace);
 }

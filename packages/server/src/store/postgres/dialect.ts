@@ -51,6 +51,8 @@ export function postgresDialect(settings: ConnectionSettings): PostgresDialect {
   });
   // An idle connection that breaks is dropped by the pool; the next query opens another.
   pool.on("error", () => {});
+  // One that breaks in use fails its query; without a listener it would end the process as well.
+  pool.on("connect", (client) => client.on("error", () => {}));
   const guards = new WeakMap<pg.PoolClient, PostgresPoolClient>();
   return new PostgresDialect({
     pool: {

@@ -25,7 +25,11 @@ export function nodeSqliteDialect(database: DatabaseSync, file: string): SqliteD
         return {
           reader: statement.columns().length > 0,
           all: (parameters) => guarded(() => statement.all(...bound(parameters))),
-          run: (parameters) => guarded(() => statement.run(...bound(parameters))),
+          // After a full disk SQLite has rolled back by itself; failing here would hide why.
+          run: (parameters) =>
+            text === "rollback" && !database.isTransaction
+              ? { changes: 0, lastInsertRowid: 0 }
+              : guarded(() => statement.run(...bound(parameters))),
           iterate: (parameters) => guarded(() => statement.iterate(...bound(parameters))),
         };
       },
