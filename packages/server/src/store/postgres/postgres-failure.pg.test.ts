@@ -97,7 +97,7 @@ describe.skipIf(!hasPostgres())("a database that fails", () => {
     });
     await expect.poll(() => watch.age(), { interval: 5 }).toBeLessThan(40);
     await server.crash();
-    await expect.poll(() => told, { interval: 5 }).toEqual([false]);
+    await expect.poll(() => told, { interval: 5, timeout: 5000 }).toEqual([false]);
     await expect.poll(() => watch.age(), { interval: 20 }).toBeGreaterThan(300);
     await server.start();
     await server.query(url, "update epochs set value = value + 1 where name = 'secrets'");
@@ -120,7 +120,6 @@ describe.skipIf(!hasPostgres())("a database that fails", () => {
     });
     await expect.poll(() => watch.age(), { interval: 5 }).toBeLessThan(40);
     wire.fallSilent();
-    await expect.poll(() => told, { interval: 50, timeout: 8000 }).toEqual([false]);
     await expect.poll(() => told, { interval: 50, timeout: 8000 }).toEqual([false, true]);
     await watch.stop();
     wire.close();
