@@ -130,6 +130,10 @@ export const ENVIRONMENT_READERS: readonly Exception[] = [
     file: "packages/demo/src/stage.ts",
     reason: "takes the user's own variables out of what the demo's agents get",
   },
+  {
+    file: "packages/testkit/src/postgres-server.ts",
+    reason: "whether a missing PostgreSQL skips tests or fails them",
+  },
   { file: "packages/demo/src/attack.ts", reason: "the attacker looks for secrets in its environment" },
 ];
 

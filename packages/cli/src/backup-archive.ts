@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Is this file a whole backup, and how does a data folder become of it? Nothing is believed before it was checked. */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import {
   closeSync,
   fsyncSync,
@@ -12,7 +12,6 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
-import { randomUUID } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { BackupManifest } from "@postern/contract";
 

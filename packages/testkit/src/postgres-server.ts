@@ -110,7 +110,7 @@ class DebianPostgres implements PostgresServer {
     this.#postmaster = postmaster;
     await new Promise<void>((resolve, reject) => {
       let said = "";
-      postmaster.stderr!.on("data", (text: Buffer) => {
+      postmaster.stderr.on("data", (text: Buffer) => {
         said = (said + text.toString()).slice(-4000);
         if (said.includes("ready to accept connections")) resolve();
       });

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
-import { existsSync } from "node:fs";
 import type { BackupManifest, BackupRequest } from "@postern/contract";
 import { readArchive, restoreInto } from "../backup-archive.ts";
 import { type Command, oneWord } from "../command.ts";
@@ -28,7 +27,7 @@ const create: Command = {
     else print(`${file} holds ${describe(manifest)}`);
     if (manifest.store === "postgres")
       note(
-        "the database is not in it, run as well: pg_dump --format=custom --serializable-deferrable --file=DATABASE.dump URL",
+        "the database is not in it; take it before this archive with: pg_dump --format=custom --serializable-deferrable --file=DATABASE.dump URL",
       );
     if (manifest.holdsMasterKey) note("the master key is in it: keep the file like the secrets themselves");
     else note(`to use it, the master key ${manifest.masterKeyId} is needed: it is not in the file`);

@@ -3,13 +3,14 @@
  * A backup of this server as one archive, taken while it runs. The database comes first and the audit log
  * after it: whatever was changed is then in the log, because changes are logged before they are stored.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { createReadStream, existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join, relative, sep } from "node:path";
-import { randomUUID } from "node:crypto";
 import type { BackupManifest } from "@postern/contract";
 import { Fault } from "../kernel/fault.ts";
-import { keyFile, type Storage } from "./open-storage.ts";
+import { KEY_BYTES } from "../keys/aes-gcm.ts";
+import { masterKey } from "../keys/master-key.ts";
+import { BACKUP_COPY, keyFile, type Storage } from "./open-storage.ts";
 import { padding, TAR_END, tarHeader } from "./tar-archive.ts";
 
 export interface BackupOptions {
@@ -30,10 +31,13 @@ export async function makeBackup(options: BackupOptions): Promise<AsyncIterable<
   const { dataFolder, storage } = options;
   const { store } = storage;
   const masterKeyId = (await store.sealedValues.masterKeyId()) ?? storage.keys.current.id;
-  const key = options.withMasterKey ? [readKey(dataFolder)] : [];
-  const copy = join(dataFolder, `backup-${randomUUID()}.db`);
+  const key = options.withMasterKey ? [readKey(dataFolder, masterKeyId)] : [];
+  const copy = join(dataFolder, `${BACKUP_COPY}${randomUUID()}.db`);
   try {
     await store.copyTo?.(copy);
+    const after = (await store.sealedValues.masterKeyId()) ?? masterKeyId;
+    if (after !== masterKeyId)
+      throw new Fault("resource_conflict", "the master key was rotated meanwhile: try again");
   } catch (error) {
     rmSync(copy, { force: true });
     throw error;
@@ -56,14 +60,15 @@ export async function makeBackup(options: BackupOptions): Promise<AsyncIterable<
   return archive(parts, facts, options.now, () => rmSync(copy, { force: true }));
 }
 
-function readKey(dataFolder: string): Part {
+/** Only the key that opens what is in the backup: another one may lie there from before. */
+function readKey(dataFolder: string, masterKeyId: string): Part {
   const file = keyFile(dataFolder);
-  if (!existsSync(file))
+  const content = existsSync(file) ? readFileSync(file) : Buffer.alloc(0);
+  if (content.length !== KEY_BYTES || masterKey(Buffer.from(content)).id !== masterKeyId)
     throw new Fault(
       "resource_conflict",
-      "the master key of this server is not in its data folder: keep it where it comes from",
+      `the master key ${masterKeyId} is not in the data folder: keep it where it comes from, and take the backup without it`,
     );
-  const content = readFileSync(file);
   return { name: "master.key", size: content.length, content };
 }
 

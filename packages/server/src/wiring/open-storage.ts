@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Opens what the server keeps: the data folder, locked to this process; the store in it or on PostgreSQL; the master key. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../kernel/clock.ts";
@@ -27,12 +27,22 @@ export interface Storage {
 export async function openStorage(config: Config, clock: Clock, log: Log): Promise<Storage> {
   const store = await openConfigured(config, clock, log);
   try {
+    removeLeftovers(config.dataFolder);
     const keys = await openKeyRing(config, store);
     return { store, keys, auditKeyName: auditKeyName(config.dataFolder, store) };
   } catch (error) {
     await store.close();
     throw error;
   }
+}
+
+/** Beginning of the names of copies that exist while a backup is taken. */
+export const BACKUP_COPY = "backup-";
+
+/** What a server left that was killed while it took a backup. */
+function removeLeftovers(dataFolder: string): void {
+  for (const name of readdirSync(dataFolder))
+    if (name.startsWith(BACKUP_COPY) && /\.db(-\w+)?$/.test(name)) rmSync(join(dataFolder, name));
 }
 
 export const keyFile = (dataFolder: string): string => join(dataFolder, "master.key");

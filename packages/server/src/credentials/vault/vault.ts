@@ -89,8 +89,9 @@ export class Vault implements CredentialProviderKind {
     this.#all.forgetAll();
   }
 
-  /** Opens the newest version of every secret, so that a database that is away later is not needed for them. */
+  /** Opens all secrets ahead, so that a database that is away later is not needed for them. */
   async preload(): Promise<void> {
+    await this.allSecrets();
     for (const { name } of await this.#store.list()) await this.resolve(name);
   }
 

@@ -21,7 +21,7 @@ describe("a database URL", () => {
   ])("%s is refused without its password", (url, words) => {
     const refusal = (() => {
       try {
-        return String(parse(url).shown);
+        return parse(url).shown;
       } catch (error) {
         return (error as Error).message;
       }

@@ -39,16 +39,7 @@ export function driverConfig(settings: ConnectionSettings): pg.ClientConfig {
 }
 
 export function postgresDialect(settings: ConnectionSettings): PostgresDialect {
-  const pool = new pg.Pool({
-    ...driverConfig(settings),
-    max: 8,
-    // What was acknowledged must survive a crash of the database, whatever its default is.
-    onConnect: async (client) => {
-      await client.query(
-        "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
-      );
-    },
-  });
+  const pool = new pg.Pool({ ...driverConfig(settings), max: 8 });
   // An idle connection that breaks is dropped by the pool; the next query opens another.
   pool.on("error", () => {});
   // One that breaks in use fails its query; without a listener it would end the process as well.
@@ -59,15 +50,30 @@ export function postgresDialect(settings: ConnectionSettings): PostgresDialect {
       options: pool.options,
       end: () => pool.end(),
       async connect() {
-        const client = await pool.connect().catch((error: unknown) => {
+        try {
+          const client = await pool.connect();
+          if (!guards.has(client)) await makeDurable(client);
+          const guarded = guards.get(client) ?? guardClient(client, settings.shown);
+          guards.set(client, guarded);
+          return guarded;
+        } catch (error) {
           throw postgresFault(error, settings.shown);
-        });
-        const guarded = guards.get(client) ?? guardClient(client, settings.shown);
-        guards.set(client, guarded);
-        return guarded;
+        }
       },
     },
   });
+}
+
+/** What was acknowledged must survive a crash of the database, whatever its default is. */
+async function makeDurable(client: pg.PoolClient): Promise<void> {
+  try {
+    await client.query(
+      "select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'",
+    );
+  } catch (error) {
+    client.release(true);
+    throw error;
+  }
 }
 
 function guardClient(client: pg.PoolClient, shown: string): PostgresPoolClient {

@@ -48,6 +48,24 @@ describe.skipIf(!hasPostgres())("the store on PostgreSQL", () => {
     await Promise.all(stores.map((store) => store.close()));
   });
 
+  test("a commit waits for the disk although the database's default says otherwise", async () => {
+    const url = await server.createDatabase();
+    const { pathname } = new URL(url);
+    await server.query(url, `alter database ${pathname.slice(1)} set synchronous_commit = off`);
+    // A trigger sees the setting of the very transaction that was acknowledged.
+    const store = await open(url);
+    await server.query(
+      url,
+      `create table seen (setting text);
+       create function note() returns trigger language plpgsql as
+         $$begin insert into seen values (current_setting('synchronous_commit')); return new; end$$;
+       create trigger note after insert on agent_states for each row execute function note()`,
+    );
+    await store.agentStates.set(cut);
+    expect(await server.query(url, "select setting from seen")).toBe("on");
+    await store.close();
+  });
+
   test("a database of a newer program is refused", async () => {
     const url = await server.createDatabase();
     await (await open(url)).close();

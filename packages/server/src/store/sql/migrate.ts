@@ -26,7 +26,7 @@ export async function migrate(
     .selectFrom("schema_migrations")
     .select((eb) => eb.fn.max("version").as("applied"))
     .executeTakeFirstOrThrow();
-  const from = Number(applied ?? 0);
+  const from = (applied as number | null) ?? 0;
   if (from > migrations.length) {
     throw new Fault(
       "internal_error",

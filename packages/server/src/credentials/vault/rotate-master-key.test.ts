@@ -5,15 +5,15 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Vault } from "../credentials/vault/vault.ts";
-import { systemClock } from "../kernel/clock.ts";
-import { Secret } from "../kernel/secret.ts";
-import { openStore } from "../store/sqlite/open-store.ts";
-import { loadFileMasterKey, loadNextKey, prepareNextKey, settleNextKey } from "./file-master-key.ts";
-import { KeyRing } from "./key-ring.ts";
-import { masterKey } from "./master-key.ts";
-import { rotateMasterKey } from "./rotate-master-key.ts";
-import { ed25519SigningKey } from "./signing-keys.ts";
+import { Vault } from "./vault.ts";
+import { systemClock } from "../../kernel/clock.ts";
+import { Secret } from "../../kernel/secret.ts";
+import { openStore } from "../../store/sqlite/open-store.ts";
+import { loadFileMasterKey, loadNextKey, prepareNextKey, settleNextKey } from "../../keys/file-master-key.ts";
+import { KeyRing } from "../../keys/key-ring.ts";
+import { masterKey } from "../../keys/master-key.ts";
+import { rotateMasterKey } from "../../keys/rotate-master-key.ts";
+import { ed25519SigningKey } from "../../keys/signing-keys.ts";
 
 const SECRETS = ["a", "b", "c"];
 
@@ -89,8 +89,8 @@ const ROTATE_AND_DIE = `
 `;
 
 function rotateAndDie(step: number) {
-  const here = new URL(".", import.meta.url).href;
-  const store = new URL("../store/sqlite", import.meta.url).href;
+  const here = new URL("../../keys", import.meta.url).href;
+  const store = new URL("../../store/sqlite", import.meta.url).href;
   const words = ["--input-type=module", "-e", ROTATE_AND_DIE, here, store, folder, String(step)];
   return spawnSync(process.execPath, words, { encoding: "utf8" });
 }
