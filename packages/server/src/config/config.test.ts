@@ -31,4 +31,22 @@ describe("settings", () => {
     expect(JSON.stringify(config)).not.toContain("sk-secret");
     expect(config.readEnvironment("A")).toBe("sk-secret");
   });
+
+  it("hold the database's URL so that printing them does not show it", () => {
+    const environment = { POSTERN_DATABASE_URL: "postgres://u:hunter22@h/d" };
+    const config = readConfig(["--data", "/d"], environment);
+    expect([config.databaseUrl(), config.isDatabaseUrlVisible]).toEqual(["postgres://u:hunter22@h/d", false]);
+    expect(JSON.stringify(config)).not.toContain("hunter22");
+    const visible = readConfig(["--data", "/d", "--database-url", "env:X"], environment);
+    expect([visible.databaseUrl(), visible.isDatabaseUrlVisible]).toEqual(["env:X", true]);
+    expect(readConfig(["--data", "/d"], {}).databaseUrl()).toBeUndefined();
+  });
+
+  it("take an age of the snapshot in whole seconds, and nothing that means for ever", () => {
+    const age = (text: string) => readConfig(["--data", "/d", "--max-snapshot-age", text], {}).maxSnapshotAge;
+    expect([age("1"), age("90"), readConfig(["--data", "/d"], {}).maxSnapshotAge]).toEqual([
+      1000, 90_000, 60_000,
+    ]);
+    for (const text of ["0", "-1", "1.5", "1e9", "Infinity", "", "60s"]) expect(() => age(text)).toThrow();
+  });
 });

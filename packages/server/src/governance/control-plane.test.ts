@@ -204,3 +204,66 @@ describe("cut", () => {
     expect(events).toHaveLength(3);
   });
 });
+
+describe("two control planes on one store", () => {
+  it("each sees what the other has changed once it is told to look", async () => {
+    const [here, there] = [await ControlPlane.open(partsWith()), await ControlPlane.open(partsWith())];
+    await apply(here, BASE);
+    expect(names(there)).toEqual([]);
+    await there.refresh();
+    expect(names(there)).toEqual(["local", "a", "b"]);
+    await here.setAgentState("a", "cut", "", operator);
+    await there.refresh();
+    expect([...there.state.cut]).toEqual(["a"]);
+  });
+
+  it("a change is checked against what the other has just stored", async () => {
+    const [here, there] = [await ControlPlane.open(partsWith()), await ControlPlane.open(partsWith())];
+    await apply(here, BASE);
+    expect(await apply(there, agentYaml("c"))).toMatchObject({ ok: true, value: [{ action: "created" }] });
+    expect(await here.delete("TrustProvider", "local", operator)).toMatchObject({ ok: false });
+    expect(names(here)).toEqual(["local", "a", "b", "c"]);
+    expect(await there.setAgentState("b", "cut", "", operator)).toMatchObject({ ok: true });
+  });
+
+  it("a change that the other overtakes is refused and changes nothing", async () => {
+    const there = await ControlPlane.open(partsWith());
+    await apply(there, BASE);
+    let overtakes = true;
+    const here = await ControlPlane.open(
+      partsWith({
+        audit: async () => {
+          if (!overtakes) return;
+          overtakes = false;
+          await apply(there, agentYaml("d"));
+        },
+      }),
+    );
+    await expect(apply(here, agentYaml("c"))).rejects.toMatchObject({ code: "resource_conflict" });
+    await here.refresh();
+    expect(names(here)).toEqual(["local", "a", "b", "d"]);
+    expect(await apply(here, agentYaml("c"))).toMatchObject({ ok: true });
+  });
+
+  it("a cut that could not be stored is stored by the next look", async () => {
+    let isAway = false;
+    const away = async <T>(work: () => Promise<T>): Promise<T> => {
+      if (isAway) throw new Error("away");
+      return work();
+    };
+    const here = await ControlPlane.open(
+      partsWith({
+        agentStates: { ...store.agentStates, set: (state) => away(() => store.agentStates.set(state)) },
+      }),
+    );
+    await apply(here, BASE);
+    isAway = true;
+    expect(await here.setAgentState("a", "cut", "leaked", operator)).toMatchObject({ ok: false });
+    expect([...here.state.cut]).toEqual(["a"]);
+    await expect(here.refresh()).rejects.toThrow("away");
+    expect([...here.state.cut]).toEqual(["a"]);
+    isAway = false;
+    await here.refresh();
+    expect(await store.agentStates.get("a")).toMatchObject({ state: "cut", reason: "leaked" });
+  });
+});

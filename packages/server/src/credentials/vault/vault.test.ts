@@ -225,4 +225,23 @@ describe("the vault", () => {
     failing = false;
     expect(await flaky.resolve("a")).toMatchObject({ ok: true });
   });
+
+  test("what another server has set is used once this one was told to forget, and preloading reads it ahead", async () => {
+    const here = new Vault(store.secrets, keys);
+    await set("a", "old");
+    const read = async () => {
+      const found = await here.resolve("a");
+      return found.ok ? found.value.secret.expose("inject").toString() : undefined;
+    };
+    expect(await read()).toBe("old");
+    await set("a", "new");
+    expect(await read()).toBe("old");
+    here.forgetAll();
+    await here.preload();
+    await store.secrets.delete("a");
+    expect(await read()).toBe("new");
+    expect((await here.allSecrets()).length).toBe(2);
+    here.forgetAll();
+    expect(await read()).toBeUndefined();
+  });
 });

@@ -74,4 +74,15 @@ describe("the agent behind a connection", () => {
     const snapshot = snapshotWith({ name: "a", isCut: false, expiresAt: 1_000_001 });
     expect(await identifyAgent(known, snapshot, clock)).toMatchObject({ ok: true });
   });
+
+  it("is refused while nobody can tell whether it was cut off, whoever it is", async () => {
+    const agent = { name: "a", isCut: false };
+    const stale = { ...snapshotWith(agent), isStale: () => true };
+    const refusal = { ok: false, reason: { code: "control_plane_unavailable" } };
+    expect(await identifyAgent(known, stale, clock)).toMatchObject(refusal);
+    expect(checkStanding("a", stale, clock)).toMatchObject(refusal);
+    expect(checkStanding("a", { ...snapshotWith(agent), isStale: () => false }, clock)).toMatchObject({
+      ok: true,
+    });
+  });
 });
