@@ -18,7 +18,6 @@ const SCM_RIGHTS = 1;
 const MSG_CTRUNC = 0x8;
 const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
-const SYS_PIDFD_SEND_SIGNAL = 424;
 const SYS_PIDFD_OPEN = 434;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
@@ -34,7 +33,6 @@ interface Native {
   poll(entries: Buffer, count: number, timeout: number): number;
   close(fd: number): number;
   pidfdOpen(number: number, pid: number, flags: number): number;
-  pidfdSendSignal(number: number, pidfd: number, signal: number, info: null, flags: number): number;
   addressOf(buffer: Buffer): bigint;
   errno(): number;
   readonly EAGAIN: number;
@@ -58,7 +56,6 @@ function load(): Native {
     poll: int("poll", ["void *", "ulong", "int"]),
     close: int("close", ["int"]),
     pidfdOpen: int("syscall", ["long", "int", "uint32"]),
-    pidfdSendSignal: int("syscall", ["long", "int", "int", "void *", "uint32"]),
     addressOf: (buffer) => koffi.address(buffer),
     errno: () => koffi.errno(),
     EAGAIN: koffi.os.errno.EAGAIN!,
@@ -116,11 +113,6 @@ export function isAlive(pidfd: number): boolean {
   entry.writeInt32LE(pidfd, 0);
   entry.writeInt16LE(POLLIN, 4);
   return native().poll(entry, 1, 0) === 0;
-}
-
-/** Sends a signal to exactly the process of this handle. False where it has ended already. */
-export function signalProcess(pidfd: number, signal: number): boolean {
-  return native().pidfdSendSignal(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0) === 0;
 }
 
 export function closeDescriptor(fd: number): void {
