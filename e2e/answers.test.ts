@@ -10,6 +10,7 @@ import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from "nod
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   findSecrets,
+  newMarkedSecret,
   startPostern,
   startStandIns,
   type Misbehaviour,
@@ -25,6 +26,7 @@ let standIns: StandIns;
 let postern: Postern;
 let agent: RunningAgent;
 let raw: Server;
+const brandNew = newMarkedSecret("brand-new-");
 /** Bytes that the raw upstream has handed to its sockets. */
 let flooded = 0;
 
@@ -32,8 +34,17 @@ beforeAll(async () => {
   standIns = await startStandIns({ endlessInterval: EVENT_INTERVAL });
   const { certificate, privateKey } = await standIns.authority.issue(["raw.example"]);
   raw = createServer({ cert: certificate, key: privateKey }, (request, response) => {
-    const secret = request.headers.authorization ?? "";
     const url = new URL(request.url!, "https://raw.example");
+    // Another secret of the vault, which this upstream was never given by the gateway.
+    const name = url.searchParams.get("other") ?? "";
+    const other = name === "brand-new" ? brandNew : standIns.secrets[name];
+    const secret = other ?? request.headers.authorization ?? "";
+    if (url.pathname === "/everywhere") return everywhere(secret, response);
+    if (url.pathname === "/part") {
+      const isPart = url.searchParams.has("always") || request.headers.range !== undefined;
+      response.writeHead(isPart ? 206 : 200, { "content-type": "text/plain" });
+      return void response.end(isPart ? secret.slice(0, 20) : "the whole");
+    }
     if (url.pathname === "/flood") return flood(response);
     if (url.pathname === "/upload") return void request.resume().once("end", () => response.end("taken"));
     if (url.pathname === "/empty") {
@@ -98,6 +109,29 @@ kind: AccessPolicy
 metadata: { name: agents-may-use-raw }
 spec: { agents: [demo-agent], serverWorkload: raw, credentialProvider: raw-credential, allow: { everything: true } }
 `;
+
+/** In the reason phrase, an early hint, a header, trailers, and the body in every spelling. */
+function everywhere(secret: string, response: import("node:http").ServerResponse): void {
+  const bytes = Buffer.from(secret);
+  response.writeEarlyHints({ link: `<https://x.example/${secret}>; rel=preload` });
+  response.writeHead(200, `OK ${secret}`, {
+    "content-type": "text/plain",
+    trailer: "x-end",
+    location: `https://x.example/?key=${encodeURIComponent(secret)}`,
+    [`x-${secret}`]: "name",
+  });
+  const spellings = [
+    ...[secret, bytes.toString("hex"), bytes.toString("hex").toUpperCase(), encodeURIComponent(secret)],
+    ...["", "a", "ab"].flatMap((before) => [
+      Buffer.from(before + secret).toString("base64"),
+      Buffer.from(before + secret).toString("base64url"),
+    ]),
+    JSON.stringify({ secret }),
+  ];
+  for (const piece of spellings.join("\n").match(/.{1,7}/gs)!) response.write(piece);
+  response.addTrailers({ "x-end": secret });
+  response.end();
+}
 
 function flood(response: import("node:http").ServerResponse): void {
   response.writeHead(200, { "content-type": "application/octet-stream" });
@@ -181,6 +215,64 @@ describe("a secret that an upstream sends back", () => {
     await connection.closed();
     expect(connection.received.toString("latin1").endsWith("0\r\n\r\n")).toBe(false);
     expect(findSecrets("the answer", connection.received, standIns.secrets)).toEqual([]);
+  });
+});
+
+describe("another secret of the vault", () => {
+  it("does not come through either, wherever an upstream puts it", async () => {
+    for (const name of Object.keys(standIns.secrets)) {
+      const connection = agent.connect();
+      connection.write(get(`/raw/everywhere?other=${name}`));
+      const all = Buffer.from(await connection.until((bytes) => bytes.includes("\r\n0\r\n\r\n")));
+      expect(all.toString()).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+      const { body } = await connection.answer();
+      expect(body.toString().match(/\*{20,}/g)!.length).toBe(11);
+      expect(findSecrets("the answer", Buffer.concat([all, body]), standIns.secrets)).toEqual([]);
+      connection.destroy();
+    }
+  });
+
+  it("is found as soon as it is in the vault, and when a newer version is there", async () => {
+    const request = get("/raw/everywhere?other=brand-new");
+    expect((await agent.send(request)).body.toString()).toContain(brandNew);
+    // An older version may still be valid where it was issued.
+    for (const version of [brandNew, newMarkedSecret("brand-new-")]) {
+      await postern.setSecret("brand-new", version);
+      const { body } = await agent.send(request);
+      expect(findSecrets("the answer", body, { brandNew })).toEqual([]);
+    }
+  });
+
+  it("does not leave with a request, and is not named", async () => {
+    const secret = standIns.secrets["anthropic-key"]!;
+    const encoded = Buffer.from(`u:${secret}`).toString("base64");
+    const upload = `POST /raw/upload HTTP/1.1\r\nHost: ${agent.authority}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    for (const [request, place] of [
+      [get(`/raw/reflect?encoding=identity&note=${secret}`), "the query"],
+      [get(`/raw/${secret}`), "the path"],
+      [
+        get("/raw/reflect?encoding=identity").replace("\r\n\r\n", `\r\nX-Note: ${encoded}\r\n\r\n`),
+        "the header x-note",
+      ],
+      [chat("gpt-4o-mini", { user: secret }), "the body"],
+      [`${upload}${(secret.length + 1).toString(16)}\r\n ${secret}\r\n0\r\n\r\n`, "the body"],
+    ] as const) {
+      const answer = await agent.send(request);
+      expect(answer).toMatchObject({ status: 403, code: "content_refused" });
+      expect(answer.body.toString()).toContain(`a secret of the vault would leave in ${place}`);
+      expect(answer.body.toString()).not.toContain("anthropic");
+    }
+    expect(standIns.openai.requests).toHaveLength(0);
+  });
+
+  it("cannot be had in parts", async () => {
+    const asked = get("/raw/part").replace("\r\n\r\n", "\r\nRange: bytes=0-19\r\n\r\n");
+    const answer = await agent.send(asked);
+    expect([answer.status, answer.body.toString()]).toEqual([200, "the whole"]);
+    expect(await agent.send(get("/raw/part?always=1"))).toMatchObject({
+      status: 502,
+      code: "upstream_failed",
+    });
   });
 });
 

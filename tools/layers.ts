@@ -141,8 +141,8 @@ export const ENVIRONMENT_READERS: readonly Exception[] = [
 export const SECRET_READERS: readonly Exception[] = [
   { file: "packages/server/src/gateway/stages/10-inject.ts", reason: "puts the credential on the wire" },
   {
-    file: "packages/server/src/gateway/pass-request.ts",
-    reason: "makes the patterns that answers are searched for",
+    file: "packages/server/src/wiring/known-secrets.ts",
+    reason: "makes the patterns that requests and answers are searched for",
   },
   {
     file: "packages/server/src/wiring/agent-environment.ts",

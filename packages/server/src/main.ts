@@ -35,6 +35,7 @@ import { loadAuthority } from "./wiring/authority.ts";
 import { credentialSource } from "./wiring/credential-source.ts";
 import { explainDecision } from "./wiring/explain-decision.ts";
 import { followChanges } from "./wiring/follow-changes.ts";
+import { KnownSecrets } from "./wiring/known-secrets.ts";
 import { RunDesk } from "./wiring/open-run.ts";
 import { openStorage } from "./wiring/open-storage.ts";
 import { profileFacts } from "./wiring/profile-facts.ts";
@@ -93,6 +94,9 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     },
   });
   const resources = () => plane.state.resources;
+  const knownSecrets = new KnownSecrets(vault);
+  // Ahead of the first request; where it fails, that request says so.
+  void knownSecrets.matcher().catch(() => {});
   gateway = new Gateway(
     {
       controlPlane: {
@@ -101,6 +105,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
         },
       },
       credentials: credentialSource(vault, resources),
+      knownSecrets,
       audit: auditSink(audit),
       clock,
       strictAudit: config.strictAudit,

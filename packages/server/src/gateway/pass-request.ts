@@ -5,11 +5,10 @@
  * Each stage takes what the one before has made and refuses with a code of the problem table. The order is
  * held by the types: `obtainCredential` needs an `Allow`, `inject` needs an `UpstreamConnection`.
  */
-import { PatternMatcher } from "../guard/scrubber.ts";
-import { secretPatterns } from "../guard/secret-patterns.ts";
+import type { Matcher } from "../guard/pattern-matcher.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { newId } from "../kernel/ids.ts";
-import { type Result, refuse } from "../kernel/result.ts";
+import { type Result, ok, refuse } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { CanonicalRequest, Exchange } from "./http/messages.ts";
 import type { BodyMemory, BodyShare } from "./body-memory.ts";
@@ -21,6 +20,7 @@ import type {
   CredentialSource,
   DecisionRecord,
   IdentifiedCaller,
+  KnownSecrets,
 } from "./ports.ts";
 import { answerRefusal, receiptHeaders } from "./refuse.ts";
 import { readRequest } from "./stages/1-read-request.ts";
@@ -43,6 +43,7 @@ import type { Allow } from "../policy/access-request.ts";
 export interface GatewayParts {
   readonly controlPlane: ControlPlane;
   readonly credentials: CredentialSource;
+  readonly knownSecrets: KnownSecrets;
   readonly audit: AuditSink;
   readonly clock: Clock;
   readonly upstreams: UpstreamConnections;
@@ -165,10 +166,14 @@ async function serve(
   signal: AbortSignal,
   outcome: Outcome,
 ): Promise<Refusal | undefined> {
-  const guarded = guardRequest(exchange.request, matched);
+  const leaving = await searchFor(parts);
+  if (!leaving.ok) return leaving.reason;
+  const guarded = guardRequest(exchange.request, matched, leaving.value);
   if (!guarded.ok) return guarded.reason;
   const credential = await obtainCredential(parts.credentials, allow);
   if (!credential.ok) return credential.reason;
+  const returning = await searchFor(parts, credential.value.secret);
+  if (!returning.ok) return returning.reason;
   const connection = await parts.upstreams.connect(caller.agent, matched.workload, matched.host, signal);
   if (!connection.ok) return connection.reason;
   const request = inject(guarded.value, matched.workload, credential.value, connection.value);
@@ -180,7 +185,7 @@ async function serve(
   const counted = { ...request.value, body: outcome.counted(request.value.body) };
   const answer = await sendUpstream(connection.value, counted, signal);
   if (!answer.ok) return answer.reason;
-  const clean = guardResponse(answer.value, matcherFor(credential.value.secret));
+  const clean = guardResponse(answer.value, returning.value);
   const standing = (): Result<undefined, Refusal> =>
     checkStanding(caller.agent, parts.controlPlane.snapshot, parts.clock);
   const isKept = await durably(recorded);
@@ -202,14 +207,16 @@ async function serve(
 /** The agent was deleted or has expired while its answer streamed; a cut does not wait for the next piece. */
 class StandingLost extends Error {}
 
-const matchers = new WeakMap<Secret, PatternMatcher>();
-
-function matcherFor(secret: Secret): PatternMatcher {
-  const known = matchers.get(secret);
-  if (known !== undefined) return known;
-  const matcher = new PatternMatcher(secretPatterns(secret.expose("scrub")));
-  matchers.set(secret, matcher);
-  return matcher;
+/** Without it nothing is sent: neither the request nor the answer could be searched. */
+async function searchFor(
+  { knownSecrets }: GatewayParts,
+  injected?: Secret,
+): Promise<Result<Matcher, Refusal>> {
+  try {
+    return ok(await knownSecrets.matcher(injected));
+  } catch {
+    return refuse(refusal("credential_unavailable", "the secrets of the vault cannot be read"));
+  }
 }
 
 async function giveRefusal(

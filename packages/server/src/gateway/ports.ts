@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the gateway needs from outside, as small ports: it can run without a database. */
+import type { Matcher } from "../guard/pattern-matcher.ts";
 import type { Instant } from "../kernel/clock.ts";
 import type { Result } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
@@ -68,6 +69,12 @@ export interface Credential {
 
 export interface CredentialSource {
   obtain(allow: Allow): Promise<Result<Credential, string>>;
+}
+
+/** Every secret of the vault, to be looked for in what leaves and in what comes back. */
+export interface KnownSecrets {
+  /** Knows `injected` too, whatever the vault holds by now. Rejects where secrets were never readable. */
+  matcher(injected?: Secret): Promise<Matcher>;
 }
 
 export interface DecisionRecord {

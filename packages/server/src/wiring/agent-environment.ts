@@ -6,7 +6,8 @@
  * it holds one. In come placeholders, base URLs, proxy and CA variables for the clients that read them.
  */
 import { placeholderFrom } from "../guard/placeholder.ts";
-import { PatternMatcher, scrubText } from "../guard/scrubber.ts";
+import { PatternMatcher } from "../guard/pattern-matcher.ts";
+import { scrubText } from "../guard/scrubber.ts";
 import { secretPatterns } from "../guard/secret-patterns.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { Profile } from "../profiles/profile.ts";
@@ -31,7 +32,7 @@ export function removedVariables(
 ): string[] {
   const known = new Set([...profiles].flatMap(({ secretVariables }) => secretVariables));
   const patterns = secrets.flatMap((secret) => secretPatterns(secret.expose("scrub")));
-  const matcher = new PatternMatcher(patterns.filter((pattern) => pattern.length >= 2));
+  const matcher = PatternMatcher.of(patterns);
   const looksSecret = (name: string, value: string): boolean =>
     known.has(name) || SECRET_NAME.test(name) || PASSWORD_IN_URL.test(value);
   const leadsAround = (name: string): boolean => REPLACED.test(name) || ALTERNATIVES.test(name);

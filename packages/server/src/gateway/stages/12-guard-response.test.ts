@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { PatternMatcher } from "../../guard/scrubber.ts";
+import { PatternMatcher } from "../../guard/pattern-matcher.ts";
 import { secretPatterns } from "../../guard/secret-patterns.ts";
 import type { HeaderList } from "../http/messages.ts";
 import { streamOf, textOf } from "../request.fixture.ts";
 import { guardResponse } from "./12-guard-response.ts";
 
 const secret = "sk-proj-4f9c2e71b0a8d653";
-const matcher = new PatternMatcher(secretPatterns(Buffer.from(secret)));
+const matcher = PatternMatcher.of(secretPatterns(Buffer.from(secret)));
 const stars = "*".repeat(secret.length);
 
 const answerOf = (headers: HeaderList, body: AsyncIterable<Buffer>) => ({
@@ -92,6 +92,13 @@ describe("headers of an answer", () => {
         gzipSync("hello"),
       ).headers,
     ).toEqual([]);
+  });
+});
+
+describe("a part of an answer", () => {
+  it("is refused: another part could hold the rest of a secret", () => {
+    const answer = { ...answerOf([["content-range", "bytes 0-3/9"]], streamOf("x")), status: 206 };
+    expect(guardResponse(answer, matcher)).toMatchObject({ ok: false, reason: { code: "upstream_failed" } });
   });
 });
 

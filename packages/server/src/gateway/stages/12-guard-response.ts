@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Stage 12: nothing of the credential comes back. Works on each piece as it passes, never on the whole. */
+/**
+ * Stage 12: no secret of the vault comes back. Works on each piece as it passes, never on the whole.
+ *
+ * The reason phrase of the status line is not forwarded, nor are trailers and interim answers.
+ */
 import { type Duplex, pipeline } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompress } from "node:zlib";
-import { type PatternMatcher, Scrubber, scrubText } from "../../guard/scrubber.ts";
+import type { Matcher } from "../../guard/pattern-matcher.ts";
+import { holdsPattern, Scrubber, scrubText } from "../../guard/scrubber.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { HeaderList, UpstreamAnswer } from "../http/messages.ts";
 import { headerValues } from "./1-read-request.ts";
@@ -25,10 +30,10 @@ export interface GuardedAnswer {
   scrubbed(): number;
 }
 
-export function guardResponse(
-  answer: UpstreamAnswer,
-  matcher: PatternMatcher,
-): Result<GuardedAnswer, Refusal> {
+export function guardResponse(answer: UpstreamAnswer, matcher: Matcher): Result<GuardedAnswer, Refusal> {
+  // Two parts of one text, asked for one after the other, could hold a secret that neither of them shows.
+  if (answer.status === 206)
+    return refuse(refusal("upstream_failed", "the upstream answered in part, and the whole was asked for"));
   const encodings = headerValues(answer.headers, "content-encoding")
     .flatMap((value) => value.toLowerCase().split(/\s*,\s*/))
     .filter((value) => value !== "" && value !== "identity");
@@ -38,24 +43,34 @@ export function guardResponse(
       refusal("upstream_failed", "the upstream answered in an encoding that cannot be searched for secrets"),
     );
   const scrubber = new Scrubber(matcher);
-  let inHeaders = 0;
-  const headers: [string, string][] = [];
-  for (const [name, value] of answer.headers) {
-    const key = name.toLowerCase();
-    if (DROPPED.has(key)) continue;
-    if (encodings.length > 0 && (key === "content-encoding" || key === "content-length")) continue;
-    const clean = scrubText(matcher, value);
-    inHeaders += clean.found + scrubText(matcher, name).found;
-    if (scrubText(matcher, name).found === 0) headers.push([name, clean.text]);
-  }
+  const kept = answer.headers.filter(([name]) => !isDropped(name.toLowerCase(), decoder !== undefined));
+  const { headers, found } = cleanHeaders(kept, matcher);
   const plain = decoder === undefined ? answer.body : decoded(answer.body, decoder);
   return ok({
     status: answer.status,
     headers,
     contentType: (headerValues(answer.headers, "content-type")[0] ?? "").toLowerCase(),
     body: scrubbedBody(plain, scrubber),
-    scrubbed: () => inHeaders + scrubber.found,
+    scrubbed: () => found + scrubber.found,
   });
+}
+
+const isDropped = (key: string, isDecoded: boolean): boolean =>
+  DROPPED.has(key) || (isDecoded && (key === "content-encoding" || key === "content-length"));
+
+/** Secrets leave values; a header with one in its name goes as a whole. */
+function cleanHeaders(headers: HeaderList, matcher: Matcher): { headers: HeaderList; found: number } {
+  // Nearly always there is nothing in any: one search instead of two for each.
+  if (!holdsPattern(matcher, Buffer.from(headers.flat().join("\n"), "latin1"))) return { headers, found: 0 };
+  let found = 0;
+  const clean: [string, string][] = [];
+  for (const [name, value] of headers) {
+    const inName = scrubText(matcher, name).found;
+    const inValue = scrubText(matcher, value);
+    found += inName + inValue.found;
+    if (inName === 0) clean.push([name, inValue.text]);
+  }
+  return { headers: clean, found };
 }
 
 const DECODERS: ReadonlyMap<string, () => Duplex> = new Map<string, () => Duplex>([

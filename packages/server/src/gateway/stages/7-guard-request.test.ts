@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
+import { PatternMatcher } from "../../guard/pattern-matcher.ts";
 import { PLACEHOLDER_MARKER } from "../../guard/placeholder.ts";
+import { secretPatterns } from "../../guard/secret-patterns.ts";
 import type { HeaderList } from "../http/messages.ts";
 import { canonicalOf, matchedOf, rawRequest, streamOf, textOf, workloadOf } from "../request.fixture.ts";
 import { guardRequest } from "./7-guard-request.ts";
@@ -8,9 +10,12 @@ import { guardRequest } from "./7-guard-request.ts";
 const openai = workloadOf("openai");
 const placeholder = `sk-proj-${PLACEHOLDER_MARKER}0000`;
 
+const secret = "ghp_Q7/w+1 é9Zr=4tLx";
+const known = PatternMatcher.of(secretPatterns(Buffer.from(secret)));
+
 function guarded(headers: HeaderList, workload = openai, query = "") {
   const matched = matchedOf(workload, "/v1/x", { canonical: canonicalOf("/v1/x", { query }) });
-  const result = guardRequest(rawRequest(headers), matched);
+  const result = guardRequest(rawRequest(headers), matched, known);
   if (!result.ok) throw new Error(result.reason.detail);
   return result.value;
 }
@@ -69,6 +74,7 @@ describe("what is taken off", () => {
       "expect",
     ],
     ...["http2-settings", "host", "content-length", "accept-encoding"],
+    ...["range", "if-range"],
   ])("is the header %s in every case", (name) => {
     const spellings = [name, name.toUpperCase(), name.replace(/^./, (first) => first.toUpperCase())];
     const headers: HeaderList = [...spellings.map((spelled) => [spelled, "x"] as const), ["x-stays", "1"]];
@@ -146,7 +152,7 @@ describe("a placeholder that would leave", () => {
       canonical: canonicalOf(path, { query }),
       ...(body === undefined ? {} : { body }),
     });
-    expect(guardRequest(rawRequest(headers), matched)).toMatchObject({
+    expect(guardRequest(rawRequest(headers), matched, known)).toMatchObject({
       ok: false,
       reason: {
         code: "content_refused",
@@ -160,7 +166,7 @@ describe("a placeholder that would leave", () => {
     const text = `${"a".repeat(50)}${placeholder}${"b".repeat(50)}`;
     const pieces = text.match(new RegExp(`.{1,${size}}`, "gs"))!;
     const request = rawRequest([["Transfer-Encoding", "chunked"]], { body: streamOf(...pieces) });
-    const result = guardRequest(request, matchedOf(openai, "/v1/files"));
+    const result = guardRequest(request, matchedOf(openai, "/v1/files"), known);
     if (!result.ok) throw new Error(result.reason.detail);
     const passed: Buffer[] = [];
     const read = async () => {
@@ -175,10 +181,79 @@ describe("a placeholder that would leave", () => {
     const request = rawRequest([["Content-Length", String(text.length)]], {
       body: streamOf(...text.split("")),
     });
-    const result = guardRequest(request, matchedOf(openai, "/v1/files"));
+    const result = guardRequest(request, matchedOf(openai, "/v1/files"), known);
     if (!result.ok) throw new Error(result.reason.detail);
     expect(result.value.contentLength).toBe(String(text.length));
     expect(await textOf(result.value.body as AsyncIterable<Buffer>)).toBe(text);
+  });
+});
+
+describe("a secret of the vault that would leave", () => {
+  const escaped = encodeURIComponent(secret);
+  const throughout = Buffer.from(secret).toString("hex").replaceAll(/../g, "%$&");
+  const latin1 = Buffer.from(secret).toString("latin1");
+  it.each<[string, HeaderList, string, string, string | undefined]>([
+    ["the header x-note", [["X-Note", latin1]], "/v1/x", "", undefined],
+    ["the header x-note", [["X-Note", latin1.toUpperCase()]], "/v1/x", "", undefined],
+    [
+      "the header x-note",
+      [["X-Note", `Basic ${Buffer.from(`u:${secret}`).toString("base64")}`]],
+      "/v1/x",
+      "",
+      undefined,
+    ],
+    ["a header", [[`X-${Buffer.from(secret).toString("hex")}`, "1"]], "/v1/x", "", undefined],
+    ["the path", [], `/v1/${escaped}`, "", undefined],
+    ["the path", [], `/v1/${throughout}/x`, "", undefined],
+    ["the query", [], "/v1/x", `?note=${escaped}`, undefined],
+    ["the query", [], "/v1/x", `?note=%zz%ff&x=${throughout}`, undefined],
+    ["the query", [], "/v1/x", `?${new URLSearchParams({ note: secret }).toString()}`, undefined],
+    ["the body", [], "/v1/x", "", JSON.stringify({ model: "a", note: secret })],
+    ["the body", [], "/v1/x", "", Buffer.from(`{"x":"${secret}"}`).toString("base64url")],
+  ])("is refused in %s, and not named", (place, headers, path, query, body) => {
+    const matched = matchedOf(openai, path, {
+      canonical: canonicalOf(path, { query }),
+      ...(body === undefined ? {} : { body: Buffer.from(body) }),
+    });
+    expect(guardRequest(rawRequest(headers), matched, known)).toEqual({
+      ok: false,
+      reason: {
+        code: "content_refused",
+        reasons: ["secret_leaving"],
+        detail: `a secret of the vault would leave in ${place}`,
+      },
+    });
+  });
+
+  it.each([1, 3, 7, 17, 1000])(
+    "breaks a streamed body off before its first byte, in pieces of %i bytes",
+    async (size) => {
+      const bytes = Buffer.from(`before ${secret} after`);
+      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
+        bytes.subarray(at * size, (at + 1) * size),
+      );
+      const request = rawRequest([["Transfer-Encoding", "chunked"]], { body: streamOf(...pieces) });
+      const result = guardRequest(request, matchedOf(openai, "/v1/files"), known);
+      if (!result.ok) throw new Error(result.reason.detail);
+      const passed: Buffer[] = [];
+      const read = async () => {
+        for await (const chunk of result.value.body as AsyncIterable<Buffer>) passed.push(chunk);
+      };
+      await expect(read()).rejects.toMatchObject({ code: "content_refused" });
+      expect("before ").toContain(Buffer.concat(passed).toString());
+    },
+  );
+
+  it("does not trouble a body that only begins like one", async () => {
+    const text = `${secret.slice(0, -1)}! ${secret.slice(1)} ${secret.slice(0, 9)}`;
+    const request = rawRequest([["Transfer-Encoding", "chunked"]], { body: streamOf(...text.split("")) });
+    const result = guardRequest(request, matchedOf(openai, "/v1/files"), known);
+    if (!result.ok) throw new Error(result.reason.detail);
+    expect(await textOf(result.value.body as AsyncIterable<Buffer>)).toBe(text);
+  });
+
+  it("may stand in a header that is taken off", () => {
+    expect(guarded([["Authorization", `Bearer ${latin1}`]]).headers).toEqual([]);
   });
 });
 

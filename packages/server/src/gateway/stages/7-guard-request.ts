@@ -4,9 +4,12 @@
  *
  * Everything that can carry authentication is taken off, whatever the agent put there; so is what belongs
  * to the hop, and what some servers take for another method or path. If a placeholder is left anywhere
- * after that, it would have gone out in place of a credential: the request is refused.
+ * after that, it would have gone out in place of a credential: the request is refused. So is one that carries
+ * a secret of the vault out; which one, nobody is told: the agent may only have guessed.
  */
+import type { Matcher } from "../../guard/pattern-matcher.ts";
 import { holdsPlaceholder, PlaceholderWatch } from "../../guard/placeholder.ts";
+import { holdsPattern, Scrubber } from "../../guard/scrubber.ts";
 import { Fault } from "../../kernel/fault.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { HeaderList, RawRequest } from "../http/messages.ts";
@@ -44,11 +47,17 @@ const OVERRIDES = [
   ...["x-original-host", "x-original-uri", "x-host", "forwarded", "x-real-ip", "via"],
   ...["x-remote-user", "x-client-ip", "true-client-ip", "x-cluster-client-ip"],
 ];
+/**
+ * An upstream that echoes would give a secret back in two parts that do not show it. A server may always
+ * answer with the whole (RFC 9110 §14.2).
+ */
+const PARTS = ["range", "if-range"];
 const ALWAYS_STRIPPED: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP,
   ...REWRITTEN,
   ...CREDENTIAL_CARRIERS,
   ...OVERRIDES,
+  ...PARTS,
 ]);
 /** Google's APIs take each of their parameters with a dollar sign too. */
 const QUERY_CARRIERS = [
@@ -61,7 +70,12 @@ const QUERY_CARRIERS = [
   "api-key",
 ];
 
-export function guardRequest(request: RawRequest, matched: MatchedRequest): Result<GuardedRequest, Refusal> {
+/** `known` looks for all secrets of the vault. */
+export function guardRequest(
+  request: RawRequest,
+  matched: MatchedRequest,
+  known: Matcher,
+): Result<GuardedRequest, Refusal> {
   const headers = strippedHeaders(request.headers, matched);
   const query = strippedQuery(matched);
   const left = placeholderLeft(headers, matched.canonical.path, query, matched.body);
@@ -73,6 +87,11 @@ export function guardRequest(request: RawRequest, matched: MatchedRequest): Resu
         ["placeholder_left"],
       ),
     );
+  const leaving = secretLeaving(headers, matched.canonical.path, query, matched.body, known);
+  if (leaving !== undefined)
+    return refuse(
+      refusal("content_refused", `a secret of the vault would leave in ${leaving}`, ["secret_leaving"]),
+    );
   const contentLength = headerValues(request.headers, "content-length")[0];
   const hasBody =
     contentLength !== undefined || headerValues(request.headers, "transfer-encoding").length > 0;
@@ -81,7 +100,7 @@ export function guardRequest(request: RawRequest, matched: MatchedRequest): Resu
     path: matched.canonical.path,
     query,
     headers,
-    body: matched.body ?? (hasBody ? watched(request.body) : undefined),
+    body: matched.body ?? (hasBody ? watched(request.body, known) : undefined),
     contentLength,
   });
 }
@@ -119,6 +138,12 @@ function plain(text: string): string {
   }
 }
 
+/** Every escape that is one as its byte; what is none stays, and spares no other. */
+const unescaped = (text: string): string =>
+  text.replaceAll(/%([0-9A-Fa-f]{2})/g, (_, digits: string) =>
+    String.fromCharCode(Number.parseInt(digits, 16)),
+  );
+
 function placeholderLeft(
   headers: HeaderList,
   path: string,
@@ -128,15 +153,47 @@ function placeholderLeft(
   const header = headers.find(([name, value]) => holdsPlaceholder(value) || holdsPlaceholder(name));
   if (header !== undefined) return `the header ${header[0].toLowerCase()}`;
   if (holdsPlaceholder(path)) return "the path";
-  if (holdsPlaceholder(plain(query))) return "the query";
+  if (holdsPlaceholder(unescaped(query))) return "the query";
   return body !== undefined && new PlaceholderWatch().seesIn(body) ? "the body" : undefined;
 }
 
-/** A streamed body, broken off where a placeholder appears. */
-async function* watched(body: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+/** Where a secret stands: in the request as it is written, or with its escapes read. */
+function secretLeaving(
+  headers: HeaderList,
+  path: string,
+  query: string,
+  body: Buffer | undefined,
+  known: Matcher,
+): string | undefined {
+  const isIn = (text: string): boolean => holdsPattern(known, Buffer.from(text, "latin1"));
+  const isInUrl = (text: string): boolean =>
+    isIn(text) ||
+    (/[%+]/.test(text) && (isIn(unescaped(text)) || isIn(unescaped(text.replaceAll("+", " ")))));
+  // Nearly always there is nothing in any: one search for all of them.
+  if (isIn(headers.flat().join("\n"))) {
+    const header = headers.find((pair) => isIn(pair[0]) || isIn(pair[1]));
+    // Its name could be the secret.
+    return header === undefined || isIn(header[0]) ? "a header" : `the header ${header[0].toLowerCase()}`;
+  }
+  if (isInUrl(path)) return "the path";
+  if (isInUrl(query)) return "the query";
+  return body !== undefined && holdsPattern(known, body) ? "the body" : undefined;
+}
+
+/** A streamed body, broken off where a placeholder or a secret appears; no beginning of a secret leaves either. */
+async function* watched(body: AsyncIterable<Buffer>, known: Matcher): AsyncIterable<Buffer> {
   const watch = new PlaceholderWatch();
+  const scrubber = new Scrubber(known);
+  const searched = (piece: Buffer): Buffer => {
+    if (scrubber.found > 0)
+      throw new Fault("content_refused", "a secret of the vault would leave in the body");
+    return piece;
+  };
   for await (const chunk of body) {
     if (watch.seesIn(chunk)) throw new Fault("content_refused", "a placeholder would leave in the body");
-    yield chunk;
+    const piece = searched(scrubber.push(chunk));
+    if (piece.length > 0) yield piece;
   }
+  const rest = searched(scrubber.end());
+  if (rest.length > 0) yield rest;
 }
