@@ -56,14 +56,24 @@ export class BodyShare {
 
   /** Collects the body, or refuses where it is larger than may be read now. */
   async collect(body: AsyncIterable<Buffer>): Promise<Result<Buffer, BodyRefusal>> {
-    const chunks: Buffer[] = [];
+    // One buffer that grows: pieces of a byte each would cost a hundred times what they hold.
+    let buffer: Buffer = Buffer.alloc(0);
+    let size = 0;
     for await (const chunk of body) {
-      if (this.#taken + chunk.length > this.#limit) return refuse("request_too_large");
-      if (!this.#change(chunk.length)) return refuse("gateway_busy");
-      this.#taken += chunk.length;
-      chunks.push(chunk);
+      const needed = size + chunk.length;
+      if (needed > this.#limit) return refuse("request_too_large");
+      if (needed > buffer.length) {
+        const room = Math.min(this.#limit, Math.max(needed, buffer.length * 2));
+        if (!this.#change(room - buffer.length)) return refuse("gateway_busy");
+        this.#taken += room - buffer.length;
+        const larger = Buffer.allocUnsafe(room);
+        buffer.copy(larger, 0, 0, size);
+        buffer = larger;
+      }
+      chunk.copy(buffer, size);
+      size = needed;
     }
-    return ok(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, this.#taken));
+    return ok(buffer.subarray(0, size));
   }
 
   release(): void {

@@ -15,6 +15,10 @@ export class OpenExchanges {
     else open.add(exchange);
   }
 
+  count(agent: string): number {
+    return this.#byAgent.get(agent)?.size ?? 0;
+  }
+
   remove(agent: string, exchange: OpenExchange): void {
     const open = this.#byAgent.get(agent);
     open?.delete(exchange);

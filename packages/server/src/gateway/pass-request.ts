@@ -104,6 +104,9 @@ interface Decided {
   readonly matched: MatchedRequest;
 }
 
+/** Requests that one agent may have open at once, so that it leaves room for others. */
+const MOST_OPEN = 2048;
+
 /** Stages 1 to 5. */
 async function decide(
   exchange: Exchange,
@@ -120,6 +123,8 @@ async function decide(
   const identified = await identifyAgent(caller, parts.controlPlane.snapshot, parts.clock);
   if (!identified.ok) return identified;
   progress.caller = identified.value;
+  if (parts.openExchanges.count(identified.value.agent) >= MOST_OPEN)
+    return refuse(refusal("gateway_busy", `agent ${identified.value.agent} has ${MOST_OPEN} requests open`));
   // From here on a cut of this agent ends this exchange, whatever it is waiting for.
   parts.openExchanges.add(identified.value.agent, open);
   const workload = findWorkload(canonical.value, parts.controlPlane.snapshot);

@@ -25,12 +25,42 @@ interface Listeners {
   malformed(detail: string, socket: Duplex): void;
 }
 
+/** Requests that may wait for the one before them to be answered (RFC 9112 §9.3.2); hardly a client sends two. */
+const MOST_WAITING = 8;
+
+/** One request of a connection at a time: whoever sends without waiting costs itself time, not the gateway memory. */
+class RequestQueue {
+  readonly #waiting: (() => void)[] = [];
+  #isOver = false;
+  isBusy = false;
+
+  /** False once, when too many wait; everything after that is ignored, as the connection ends. */
+  add(start: () => void): boolean {
+    if (this.#isOver) return true;
+    if (!this.isBusy) {
+      this.isBusy = true;
+      start();
+    } else if (this.#waiting.length < MOST_WAITING) this.#waiting.push(start);
+    else {
+      this.#isOver = true;
+      this.#waiting.length = 0;
+      return false;
+    }
+    return true;
+  }
+
+  answered(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.isBusy = false;
+    else next();
+  }
+}
+
 /** Feed it connections with `accept`. */
 export class InboundCodec {
   readonly #server: Server;
   readonly #entrances = new WeakMap<Duplex, Entrance>();
-  /** Requests of a connection whose answers are not complete. */
-  readonly #unanswered = new WeakMap<Duplex, number>();
+  readonly #queues = new WeakMap<Duplex, RequestQueue>();
 
   constructor(limits: InboundLimits, listeners: Listeners) {
     this.#server = createServer({
@@ -56,15 +86,19 @@ export class InboundCodec {
       const entrance = this.#entrances.get(incoming.socket);
       if (entrance === undefined) return void incoming.destroy();
       const { socket } = incoming;
-      this.#unanswered.set(socket, (this.#unanswered.get(socket) ?? 0) + 1);
-      response.once("close", () => {
-        this.#unanswered.set(socket, this.#unanswered.get(socket)! - 1);
-      });
-      listeners.exchange(exchangeOf(incoming, response, entrance), socket);
+      const queue = this.#queueOf(socket);
+      const start = (): void => {
+        // Who has gone while it waited gets no answer, and nothing leaves in its name.
+        if (socket.destroyed) return;
+        response.once("close", () => queue.answered());
+        listeners.exchange(exchangeOf(incoming, response, entrance), socket);
+      };
+      if (!queue.add(start))
+        listeners.malformed("more requests came than may wait for their answers", socket);
     });
     this.#server.on("connect", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
       // The answer in front of it would go into the tunnel as if it came from there.
-      if ((this.#unanswered.get(socket) ?? 0) > 0)
+      if (this.#queueOf(socket).isBusy)
         return listeners.malformed("a CONNECT came before the request in front of it was answered", socket);
       if (this.#entrances.get(socket)?.kind !== "door")
         return listeners.malformed("a CONNECT came inside a tunnel", socket);
@@ -77,6 +111,14 @@ export class InboundCodec {
     this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Duplex) => {
       listeners.malformed(parserComplaint(error), socket);
     });
+  }
+
+  #queueOf(socket: Duplex): RequestQueue {
+    const known = this.#queues.get(socket);
+    if (known !== undefined) return known;
+    const queue = new RequestQueue();
+    this.#queues.set(socket, queue);
+    return queue;
   }
 
   /** Starts reading requests from a connection. */

@@ -5,7 +5,7 @@ import type { BodyRefusal, BodyShare } from "../body-memory.ts";
 import type { CanonicalRequest, RawRequest } from "../http/messages.ts";
 import type { GatewayWorkload, Snapshot } from "../ports.ts";
 import type { ProfileOperation } from "../../profiles/profile.ts";
-import { type FieldRefusal, topLevelString } from "../request-body.ts";
+import { type FieldRefusal, topLevelString } from "../json-field.ts";
 import { headerValues } from "./1-read-request.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
@@ -116,6 +116,9 @@ function templateOf(path: string): RegExp {
   return compiled;
 }
 
+/** `application/json` and its kin, in UTF-8 (RFC 8259 §8.1). */
+const JSON_TYPE = /^application\/([\w.-]+\+)?json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
+
 const BODY_DETAIL: Record<BodyRefusal, string> = {
   request_too_large: "the body is larger than the gateway reads to find the model",
   gateway_busy: "bodies of unfinished requests take all the memory there is for them",
@@ -139,9 +142,18 @@ async function modelFromBody(
     return refuse(
       refusal("request_malformed", "the body is compressed, so the model in it cannot be decided"),
     );
+  // Another type could make the upstream read other bytes as the model than were decided on.
+  const type = headerValues(request.headers, "content-type")[0] ?? "application/json";
+  if (!JSON_TYPE.test(type))
+    return refuse(
+      refusal(
+        "request_malformed",
+        "the content type is not JSON in UTF-8, so the model in the body cannot be decided",
+      ),
+    );
   const body = await share.collect(request.body);
   if (!body.ok) return refuse(refusal(body.reason, BODY_DETAIL[body.reason]));
-  const model = topLevelString(body.value, field);
+  const model = await topLevelString(body.value, field);
   if (!model.ok) return refuse(refusal("request_malformed", FIELD_DETAIL[model.reason], [model.reason]));
   return ok({ ...matched, body: body.value, ...(model.value === undefined ? {} : { model: model.value }) });
 }
