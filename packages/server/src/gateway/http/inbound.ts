@@ -93,8 +93,10 @@ export class InboundCodec {
         response.once("close", () => queue.answered());
         listeners.exchange(exchangeOf(incoming, response, entrance), socket);
       };
-      if (!queue.add(start))
-        listeners.malformed("more requests came than may wait for their answers", socket);
+      if (queue.add(start)) return;
+      listeners.malformed("more requests came than may wait for their answers", socket);
+      // At once: whoever goes on sending would fill the memory with requests that are never served.
+      socket.destroy();
     });
     this.#server.on("connect", (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
       // The answer in front of it would go into the tunnel as if it came from there.
