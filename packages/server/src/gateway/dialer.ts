@@ -32,7 +32,7 @@ export async function dial(
   destination: Destination,
   signal: AbortSignal,
 ): Promise<Result<TLSSocket, DialRefusal>> {
-  const addresses = await resolveAddresses(destination);
+  const addresses = await resolveAddresses(destination, signal);
   if (!addresses.ok) return addresses;
   const permitted = addresses.value.filter((address) => isPermitted(address, destination.allowedNetworks));
   if (permitted.length === 0) {
@@ -47,15 +47,34 @@ export async function dial(
   return last!;
 }
 
-async function resolveAddresses(destination: Destination): Promise<Result<string[], DialRefusal>> {
+async function resolveAddresses(
+  destination: Destination,
+  signal: AbortSignal,
+): Promise<Result<string[], DialRefusal>> {
   if (destination.connectTo !== undefined) return ok([destination.connectTo.address]);
   if (isIP(destination.host) !== 0) return ok([destination.host]);
   try {
-    const found = await lookup(destination.host, { all: true, order: "verbatim" });
-    return ok(found.map(({ address }) => address));
+    const found = await inTime(lookup(destination.host, { all: true, order: "verbatim" }), signal);
+    if (found !== undefined) return ok(found.map(({ address }) => address));
+    return refuse({ code: "upstream_timeout", detail: `${destination.host} was not resolved in time` });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? "unknown";
     return refuse({ code: "upstream_unreachable", detail: `cannot resolve ${destination.host} (${code})` });
+  }
+}
+
+/** Undefined where it takes longer than connecting may, or the agent has gone; the system resolver cannot be stopped. */
+async function inTime<T>(answer: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  const over = Promise.withResolvers<undefined>();
+  const end = (): void => over.resolve(undefined);
+  const timer = setTimeout(end, CONNECT_TIMEOUT_MS);
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    return await Promise.race([answer, over.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
+    answer.catch(() => {});
   }
 }
 

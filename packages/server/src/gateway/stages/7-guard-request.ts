@@ -36,11 +36,10 @@ const HOP_BY_HOP = [
 /** Written anew by `inject`. */
 const REWRITTEN = ["host", "content-length", "accept-encoding"];
 /** Taken for authentication by one server or another. */
-const CREDENTIAL_CARRIERS = [
-  ...["authorization", "x-api-key", "api-key", "apikey", "x-goog-api-key", "x-auth-token", "x-access-token"],
-  ...["x-amz-security-token", "private-token", "job-token", "x-csrf-token", "x-vault-token", "dd-api-key"],
-  ...["dd-application-key", "ocp-apim-subscription-key", "cookie", "cookie2"],
-];
+const CREDENTIAL_CARRIERS = ["cookie", "cookie2", "dd-application-key", "ocp-apim-subscription-key"];
+/** Names that end so carry authentication somewhere, such as `x-api-key`, `private-token`, `x-auth`. */
+const CARRIER_NAME =
+  /(^|-)(auth|authorization|authentication|token|api-?key|app-?key|access-?key|subscription-?key|secret|password|credentials?|session(-?id)?|signature)$/;
 /** Lets some servers see another method, path or client than the one that was decided. */
 const OVERRIDES = [
   ...["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"],
@@ -114,7 +113,8 @@ function strippedHeaders(headers: HeaderList, { workload }: MatchedRequest): Hea
     if (injection.kind === "header") carriers.add(injection.name);
   return headers.filter(([name]) => {
     const key = name.toLowerCase();
-    return !ALWAYS_STRIPPED.has(key) && !carriers.has(key) && !key.startsWith("x-forwarded-");
+    const isCarrier = ALWAYS_STRIPPED.has(key) || carriers.has(key) || CARRIER_NAME.test(key);
+    return !isCarrier && !key.startsWith("x-forwarded-");
   });
 }
 
