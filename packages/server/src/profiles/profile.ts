@@ -29,7 +29,8 @@ const conditionalInjection = z
   })
   .transform(({ whenSecretStartsWith, whenPathStartsWith, append, ...rest }, context) => {
     const injection = injectionSchema.safeParse(rest);
-    if (injection.success) return { whenSecretStartsWith, whenPathStartsWith, append, injection: injection.data };
+    if (injection.success)
+      return { whenSecretStartsWith, whenPathStartsWith, append, injection: injection.data };
     context.addIssue({ code: "custom", message: z.prettifyError(injection.error) });
     return z.NEVER;
   });
