@@ -8,11 +8,16 @@ const NAMESPACES = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-wi
 export function bubblewrapArguments(
   view: FilesystemView,
   identity: { readonly uid: number; readonly gid: number },
+  seccompDescriptor: number,
 ): string[] {
   return [
+    // For its first process too, which the agent may trace: it is no more than the agent is.
+    "--seccomp",
+    String(seccompDescriptor),
     ...identityArguments(identity),
     ...NAMESPACES,
     ...mount("--bind", "/"),
+    ...view.anchors.flatMap((folder) => mount("--bind", folder)),
     "--dev",
     "/dev",
     ...view.devices.flatMap((device) => mount("--dev-bind-try", device)),

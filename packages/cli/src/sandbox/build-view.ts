@@ -32,6 +32,7 @@ export function buildView(view: FilesystemView): void {
   setMountAttributes("/", MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
   const runFolder =
     view.runFolder === undefined ? undefined : openSync(view.runFolder, O_PATH | constants.O_DIRECTORY);
+  for (const folder of view.anchors) systemCall("mount", folder, folder, null, MS_BIND | MS_REC, null);
   buildDevices(view.devices);
   systemCall("mount", "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, null);
   bindReadOnly("/sys", "/sys");

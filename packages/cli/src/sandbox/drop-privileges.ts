@@ -2,6 +2,7 @@
 /** How does a process give up, for itself and everything it starts, what could undo the sandbox? */
 import { readFileSync } from "node:fs";
 import { addressOf, ERRNO, SYSCALL, SystemCallError, systemCall } from "./native.ts";
+import { systemCallFilter } from "./seccomp-filter.ts";
 
 const PR_SET_PDEATHSIG = 1;
 const SIGKILL = 9;
@@ -39,8 +40,9 @@ export function dropCapabilities(): void {
 }
 
 /**
- * Leaves the session keyring of the user's login behind: kernel keys (Kerberos tickets, file system keys) would
- * otherwise stay readable. A kernel without keyrings has none to leave.
+ * Leaves the session keyring of the user's login behind, for what the kernel itself looks up in it. It does not
+ * close the user keyring, which belongs to the uid: that is what refusing the key calls is for (`seccomp-filter.ts`).
+ * A kernel without keyrings has none to leave.
  */
 export function leaveSessionKeyring(): void {
   try {
@@ -51,61 +53,14 @@ export function leaveSessionKeyring(): void {
   }
 }
 
-const TIOCSTI = 0x5412;
-const TIOCLINUX = 0x541c;
-
-/** `ioctl` by the processor that the call is made for; x32 shares the number space of x86-64. */
-const IOCTL_NUMBERS: readonly { readonly audit: number; readonly numbers: readonly number[] }[] = [
-  { audit: 0xc000003e, numbers: [16, 0x40000000 + 514, 0x40000000 + 16] },
-  { audit: 0x40000003, numbers: [54] },
-  { audit: 0xc00000b7, numbers: [29] },
-  { audit: 0x40000028, numbers: [54] },
-];
-
 /**
- * Refuses TIOCSTI and TIOCLINUX, with which an agent could type into the terminal that it shares with the user and
- * so run commands outside. Unlike a session of its own, this keeps Ctrl-C and job control as they are.
+ * Installs the filter of `seccomp-filter.ts`, which the agent and all that it starts keep. Unlike a session of its
+ * own, refusing to type keeps Ctrl-C and job control as they are.
  */
-export function forbidTypingIntoTerminal(): void {
-  const program = terminalFilter();
+export function restrictSystemCalls(): void {
+  const program = systemCallFilter();
   const header = Buffer.alloc(16);
   header.writeUInt16LE(program.length / 8, 0);
   header.writeBigUInt64LE(addressOf(program), 8);
   systemCall("prctlPointer", PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0);
-}
-
-/** Classic BPF over `struct seccomp_data` (nr at 0, arch at 4, args[1] at 24). */
-export function terminalFilter(): Buffer {
-  const LOAD = 0x20;
-  const JUMP_EQUAL = 0x15;
-  const RETURN = 0x06;
-  const ALLOW = 0x7fff0000;
-  const ERRNO_EPERM = 0x00050001;
-  const code: number[][] = [[LOAD, 0, 0, 4]];
-  const toCheck: number[] = [];
-  for (const { audit, numbers } of IOCTL_NUMBERS) {
-    code.push([JUMP_EQUAL, 0, numbers.length + 2, audit], [LOAD, 0, 0, 0]);
-    for (const number of numbers) {
-      toCheck.push(code.length);
-      code.push([JUMP_EQUAL, 0, 0, number]);
-    }
-    code.push([RETURN, 0, 0, ALLOW]);
-  }
-  code.push([RETURN, 0, 0, ALLOW]);
-  for (const at of toCheck) code[at]![1] = code.length - at - 1;
-  // The kernel looks at the low 32 bits of the request only, so the filter does the same (CVE-2019-10063).
-  code.push([LOAD, 0, 0, 24], [JUMP_EQUAL, 1, 0, TIOCSTI], [JUMP_EQUAL, 0, 1, TIOCLINUX]);
-  code.push([RETURN, 0, 0, ERRNO_EPERM], [RETURN, 0, 0, ALLOW]);
-  return encode(code);
-}
-
-function encode(code: readonly (readonly number[])[]): Buffer {
-  const program = Buffer.alloc(code.length * 8);
-  for (const [index, [operation = 0, yes = 0, no = 0, value = 0]] of code.entries()) {
-    program.writeUInt16LE(operation, index * 8);
-    program.writeUInt8(yes, index * 8 + 2);
-    program.writeUInt8(no, index * 8 + 3);
-    program.writeUInt32LE(value, index * 8 + 4);
-  }
-  return program;
 }

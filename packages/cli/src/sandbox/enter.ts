@@ -14,8 +14,8 @@ import {
   dieWithParent,
   dropCapabilities,
   forbidNewPrivileges,
-  forbidTypingIntoTerminal,
   leaveSessionKeyring,
+  restrictSystemCalls,
 } from "./drop-privileges.ts";
 import { findCommand } from "./find-command.ts";
 import { bringUpLoopback, launch, listenOnLoopback } from "./launch.ts";
@@ -91,7 +91,7 @@ function systemProgram(name: string, searchPath: string | undefined): string {
 function giveUpPrivileges(orders: EntryOrders): void {
   leaveSessionKeyring();
   forbidNewPrivileges();
-  forbidTypingIntoTerminal();
+  restrictSystemCalls();
   // With an identity to restore, capabilities are still needed; `setpriv` drops them as the last step.
   if (orders.restoreIdentity === undefined) dropCapabilities();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What must the sandbox hide, protect and keep, on this machine? */
 import { existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { aliasesOf, isInside, parseMountTable, strayKernelMounts, type Mount } from "./mount-table.ts";
 import type { FilesystemView } from "./plan.ts";
 
@@ -40,17 +40,20 @@ export function planFilesystemView(
   const forbidden = hidden.find((path) => ["/", "/proc", "/dev", "/sys"].includes(path));
   if (forbidden !== undefined) return { ok: false, reason: `${forbidden} cannot be hidden from the agent` };
   const all = outermost([...hidden, ...stray.hide]);
+  const readOnly = [
+    ...stray.readOnly,
+    ...readOnlyPaths.filter((path) => existsSync(path)).map((path) => realpathSync(path)),
+  ].filter((path) => !all.some((folder) => isInside(path, folder)));
+  const given = [...hidePaths, ...readOnlyPaths, ...(runFolder === undefined ? [] : [runFolder])];
   return {
     ok: true,
     value: {
+      anchors: foldersAbove([...given, ...all, ...readOnly], [...all, ...readOnly]),
       hideFolders: all.filter(isFolder),
       hideFiles: all.filter((path) => !isFolder(path)),
       readOnly: [
         ...PROC_READ_ONLY.map((name) => join("/proc", name)).filter((path) => existsSync(path)),
-        ...[
-          ...stray.readOnly,
-          ...readOnlyPaths.filter((path) => existsSync(path)).map((path) => realpathSync(path)),
-        ].filter((path) => !all.some((folder) => path === folder || isInside(path, folder))),
+        ...readOnly,
       ],
       ...(runFolder === undefined ? {} : { runFolder: realpathSync(runFolder) }),
       devices: computeDevices(),
@@ -72,6 +75,24 @@ function withAliases(paths: readonly string[], mounts: readonly Mount[]): string
     }
   }
   return [...hidden];
+}
+
+/**
+ * Real paths of all folders above `paths`, outermost first, without those that are covered or read-only anyway.
+ *
+ * The folder that holds a symbolic link on the way is among them; the link itself can still be replaced, since
+ * nothing can be mounted on it. Who follows it afterwards compares what is found (`file-identity.ts`).
+ */
+function foldersAbove(paths: readonly string[], covered: readonly string[]): string[] {
+  const found = new Set<string>();
+  for (const path of paths.filter((each) => existsSync(each)))
+    for (let folder = dirname(resolve(path)); folder !== "/"; folder = dirname(folder))
+      found.add(realpathSync(folder));
+  found.delete("/");
+  const apart = ["/proc", "/sys", "/dev", ...covered];
+  return [...found]
+    .filter((folder) => !apart.some((other) => isInside(folder, other)))
+    .toSorted((a, b) => a.split("/").length - b.split("/").length);
 }
 
 const isFolder = (path: string): boolean => statSync(path).isDirectory();

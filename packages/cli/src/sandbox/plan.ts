@@ -44,6 +44,11 @@ export interface EntryOrders {
 
 /** How the sandbox's file system differs from the real one. All paths are real (no symbolic links). */
 export interface FilesystemView {
+  /**
+   * Folders above all that is hidden or protected, outermost first. Made mount points, which cannot be renamed:
+   * otherwise what is hidden at its path could be moved to another and found there by the next run.
+   */
+  readonly anchors: readonly string[];
   readonly hideFolders: readonly string[];
   readonly hideFiles: readonly string[];
   readonly readOnly: readonly string[];

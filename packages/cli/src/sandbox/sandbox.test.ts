@@ -206,6 +206,45 @@ for (const user of users) {
           expect(seen.writeHidden).toBe("EROFS");
         });
 
+        test("no folder above what is hidden can be renamed, and the next run finds nothing at another path", async () => {
+          const above = join(folders.base, "d".repeat(100));
+          const steal = 'mv -T "$1" "$1.x"; mv -T "$2" "$2.x"; ls "$1"; cat "$1.x/data folder/secret"';
+          const first = await run(["sh", "-c", steal, "sh", above, folders.base]);
+          expect(first.err.match(/busy/gi)).toHaveLength(2);
+          expect(first.out).toBe("data folder\n");
+          expect(readdirSync(above)).toEqual(["data folder"]);
+          const second = await run(["find", folders.base, "-name", "secret"]);
+          expect(second.out).toBe("");
+        });
+
+        test("nothing but the renaming changes for files beside the hidden ones", async () => {
+          const work = 'cd "$1" && echo a > new && mv new moved && cat moved && rm moved';
+          expect(await run(["sh", "-c", work, "sh", folders.base])).toEqual({ out: "a\n", err: "", code: 0 });
+        });
+
+        test("the first process is no way to the terminal", async () => {
+          const trace = `import ctypes,os
+l=ctypes.CDLL(None,use_errno=True); p=l.ptrace; p.argtypes=[ctypes.c_long]*4; p.restype=ctypes.c_long
+filter=[x.split()[1] for x in open("/proc/1/status") if x.startswith("Seccomp:")][0]
+traced=p(16,1,0,0)
+if traced==0: os.waitpid(1,0x40000000); p(17,1,0,0)
+print(filter, traced)`;
+          const { out } = await run(["python3", "-c", trace]);
+          // With the filter on it tracing it gives nothing; without one it must not be traced.
+          expect(["2 0", "2 -1", "0 -1"]).toContain(out.trim());
+          if (mode === "bubblewrap") expect(out).toMatch(/^2 /);
+        });
+
+        test("kernel keys, which know no namespace, are refused", async () => {
+          const keys = `import ctypes
+l=ctypes.CDLL(None,use_errno=True)
+def k(*a):
+  ctypes.set_errno(0); return l.syscall(*a), ctypes.get_errno()
+print(k(250,8,-4,-3), k(250,1,None), k(248,b"user",b"n",b"v",1,-3), k(249,b"user",b"n",None,0))`;
+          const { out } = await run(["python3", "-c", keys]);
+          if (process.arch === "x64") expect(out).toBe("(-1, 1) (-1, 1) (-1, 1) (-1, 1)\n");
+        });
+
         test("a hidden file is empty", async () => {
           expect(await run(["cat", folders.keyFile])).toEqual({ out: "", err: "", code: 0 });
         });

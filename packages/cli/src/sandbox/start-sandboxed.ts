@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { bubblewrapArguments } from "./bubblewrap.ts";
 import { planFilesystemView } from "./filesystem-view.ts";
 import type { EntryOrders, EntryReport, SandboxPlan } from "./plan.ts";
+import { systemCallFilter } from "./seccomp-filter.ts";
 import { utilLinuxArguments } from "./util-linux.ts";
 
 export interface SandboxExit {
@@ -29,6 +30,9 @@ export interface Sandboxed {
  */
 const SHIELD = 'trap "" HUP INT QUIT TERM USR1 USR2; exec "$@"';
 
+/** Where bubblewrap reads the system call filter from; it closes it. */
+const SECCOMP_DESCRIPTOR = 4;
+
 /** Starts the agent. The standard streams are the caller's own unless `streams` says otherwise. */
 export function startSandboxed(
   plan: SandboxPlan,
@@ -43,10 +47,15 @@ export function startSandboxed(
   const { runner, orders } = prepared.value;
   const entry = [process.execPath, "--no-warnings", fileURLToPath(import.meta.resolve("./enter.ts"))];
   const child = spawn("/bin/sh", ["-c", SHIELD, "sh", ...runner, ...entry], {
-    stdio: [...streams, "pipe"] as StdioOptions,
+    stdio: [...streams, "pipe", ...(plan.mode === "bubblewrap" ? ["pipe"] : [])] as StdioOptions,
     // The agent's environment travels in the orders; runner and entry program need to find programs only.
     env: { PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin" },
   });
+  if (plan.mode === "bubblewrap") {
+    const filter = child.stdio[SECCOMP_DESCRIPTOR] as Duplex;
+    filter.on("error", () => {});
+    filter.end(systemCallFilter(true));
+  }
   return follow(child, orders);
 }
 
@@ -59,7 +68,10 @@ function prepare(
   if (!view.ok) return view;
   const identity = { uid: process.getuid!(), gid: process.getgid!() };
   if (plan.mode === "bubblewrap") {
-    return { ok: true, value: { runner: ["bwrap", ...bubblewrapArguments(view.value, identity)], orders } };
+    return {
+      ok: true,
+      value: { runner: ["bwrap", ...bubblewrapArguments(view.value, identity, SECCOMP_DESCRIPTOR)], orders },
+    };
   }
   return {
     ok: true,
