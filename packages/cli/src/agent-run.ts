@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import type { OpenRunResponse } from "@postern/contract";
 import { UsageError } from "./command.ts";
 import type { ControlClient } from "./control-client.ts";
-import { escapeRoutes } from "./escape-routes.ts";
+import { ESCAPE_VARIABLES, escapeRoutes } from "./escape-routes.ts";
 import type { IsolationMode } from "./sandbox/plan.ts";
 import { type Sandboxed, startSandboxed } from "./sandbox/start-sandboxed.ts";
 
@@ -45,6 +45,7 @@ export async function startAgent(
     spec: {
       launch: { socket: opened.launchSocket, token: opened.launchToken, port: 0 },
       env: agentEnvironment(environment, opened),
+      gateVariables: Object.keys(opened.environment),
       cwd: process.cwd(),
       command: run.command,
     },
@@ -62,7 +63,7 @@ function agentEnvironment(
   own: Readonly<Record<string, string>>,
   { removedVariables, environment }: OpenRunResponse,
 ): Record<string, string> {
-  const removed = new Set([...removedVariables, "POSTERN_HOME"]);
+  const removed = new Set([...removedVariables, ...ESCAPE_VARIABLES, "POSTERN_HOME"]);
   return {
     ...Object.fromEntries(Object.entries(own).filter(([name]) => !removed.has(name))),
     ...environment,

@@ -37,17 +37,12 @@ describe("detectIsolation", () => {
     expect(report.nextStep !== undefined).toBe(report.mode === "none");
   });
 
-  test("without the tools it says so and proposes to install bubblewrap", async () => {
+  test("does not depend on the user's PATH, where an agent may have planted programs", async () => {
     const path = process.env.PATH;
+    const before = await detectIsolation();
     process.env.PATH = "/nonexistent";
     try {
-      const report = await detectIsolation();
-      expect(report.mode).toBe("none");
-      expect(report.failed.map(({ reason }) => reason)).toEqual([
-        expect.stringContaining("bwrap"),
-        expect.stringContaining("setpriv"),
-      ]);
-      expect(report.nextStep).toBeTruthy();
+      expect(await detectIsolation()).toEqual(before);
     } finally {
       process.env.PATH = path;
     }

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import type { IsolationMode } from "./plan.ts";
-import { startSandboxed } from "./start-sandboxed.ts";
+import { SandboxUnavailable, startSandboxed } from "./start-sandboxed.ts";
 
 export interface IsolationReport {
   readonly mode: IsolationMode;
@@ -32,6 +32,15 @@ export async function detectIsolation(): Promise<IsolationReport> {
 
 /** `undefined` where the sandbox works. */
 export async function whyNot(mode: "bubblewrap" | "util-linux"): Promise<string | undefined> {
+  try {
+    return await tryOut(mode);
+  } catch (error) {
+    if (error instanceof SandboxUnavailable) return error.message;
+    throw error;
+  }
+}
+
+async function tryOut(mode: "bubblewrap" | "util-linux"): Promise<string | undefined> {
   const probe = startSandboxed(
     {
       mode,

@@ -6,8 +6,7 @@
  * the same process, so no helper stays and the server knows the agent's leader from its first byte. It takes its
  * orders from file descriptor 3, so that no token stands in arguments or environment.
  */
-import { existsSync, readFileSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync, writeSync } from "node:fs";
 import { become, keepStandardStreamsOnly, resetSignals } from "./become.ts";
 import { buildView } from "./build-view.ts";
 import {
@@ -42,10 +41,10 @@ function enter(orders: EntryOrders): never {
   const command = findCommand(name, spec.env.PATH, spec.cwd);
   if (!command.ok) fail(command.reason.code, command.reason.message);
   const port = openGate(orders);
-  const env = Object.fromEntries(
-    Object.entries(spec.env).map(([key, value]) => [key, value.replaceAll("{port}", String(port))]),
-  );
-  const program = finish(orders, command.value, [name, ...rest], env.PATH);
+  const env = { ...spec.env };
+  for (const variable of spec.gateVariables ?? [])
+    env[variable] = (env[variable] ?? "").replaceAll("{port}", String(port));
+  const program = finish(orders, command.value, [name, ...rest]);
   if (mode === "none") dieWithParent();
   else giveUpPrivileges(orders);
   resetSignals();
@@ -72,20 +71,10 @@ function openGate({ spec }: EntryOrders): number {
 }
 
 /** What to execute: the agent itself, or the programs that give back the caller's identity first. */
-function finish(orders: EntryOrders, file: string, argv: readonly string[], searchPath: string | undefined) {
+function finish(orders: EntryOrders, file: string, argv: readonly string[]) {
   if (orders.restoreIdentity === undefined) return { file, argv };
-  const chain = utilLinuxFinish(orders.restoreIdentity, (program) => systemProgram(program, searchPath));
+  const chain = utilLinuxFinish(orders.restoreIdentity, orders.restoreIdentity.programs);
   return { file: chain[0]!, argv: [...chain, file, ...argv.slice(1)] };
-}
-
-/** `unshare` and `setpriv` come from the system's folders first, whatever the agent's PATH says. */
-function systemProgram(name: string, searchPath: string | undefined): string {
-  const known = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
-    .map((folder) => join(folder, name))
-    .find(existsSync);
-  if (known !== undefined) return known;
-  const found = findCommand(name, searchPath, "/");
-  return found.ok ? found.value : fail(1, `${name}: not found; install util-linux`);
 }
 
 function giveUpPrivileges(orders: EntryOrders): void {

@@ -81,7 +81,8 @@ function withAliases(paths: readonly string[], mounts: readonly Mount[]): string
  * Real paths of all folders above `paths`, outermost first, without those that are covered or read-only anyway.
  *
  * The folder that holds a symbolic link on the way is among them; the link itself can still be replaced, since
- * nothing can be mounted on it. Who follows it afterwards compares what is found (`file-identity.ts`).
+ * nothing can be mounted on it. The server and `control-client.ts` check what they
+ * find there.
  */
 function foldersAbove(paths: readonly string[], covered: readonly string[]): string[] {
   const found = new Set<string>();

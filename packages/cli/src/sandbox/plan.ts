@@ -14,8 +14,10 @@ export interface EntrySpec {
     /** Port of the gate on 127.0.0.1; 0 lets the kernel choose. */
     readonly port: number;
   };
-  /** The agent's whole environment; `{port}` in a value becomes the port of the gate. */
+  /** The agent's whole environment. */
   readonly env: Readonly<Record<string, string>>;
+  /** Names of those variables in which `{port}` becomes the port of the gate; the user's own stay as they are. */
+  readonly gateVariables?: readonly string[];
   readonly cwd: string;
   /** Command and arguments, at least one. */
   readonly command: readonly string[];
@@ -39,7 +41,11 @@ export interface EntryOrders {
   /** Present in `util-linux` mode: the entry program builds the view of the file system. */
   readonly view?: FilesystemView;
   /** Identity that the agent gets back in `util-linux` mode without root. */
-  readonly restoreIdentity?: { readonly uid: number; readonly gid: number };
+  readonly restoreIdentity?: {
+    readonly uid: number;
+    readonly gid: number;
+    readonly programs: { readonly unshare: string; readonly setpriv: string };
+  };
 }
 
 /** How the sandbox's file system differs from the real one. All paths are real (no symbolic links). */

@@ -8,6 +8,7 @@ import { bubblewrapArguments } from "./bubblewrap.ts";
 import { planFilesystemView } from "./filesystem-view.ts";
 import type { EntryOrders, EntryReport, SandboxPlan } from "./plan.ts";
 import { systemCallFilter } from "./seccomp-filter.ts";
+import { systemProgram } from "./system-program.ts";
 import { utilLinuxArguments } from "./util-linux.ts";
 
 export interface SandboxExit {
@@ -23,6 +24,9 @@ export interface Sandboxed {
   readonly started: Promise<{ readonly pid: number; readonly port: number } | undefined>;
   readonly exit: Promise<SandboxExit>;
 }
+
+/** This machine lacks what the sandbox needs, or the plan cannot be kept. */
+export class SandboxUnavailable extends Error {}
 
 /**
  * Sandbox runners die of the terminal's Ctrl-C even where the agent handles it, and take the agent along. So they
@@ -43,13 +47,13 @@ export function startSandboxed(
   ],
 ): Sandboxed {
   const prepared = prepare(plan);
-  if (!prepared.ok) throw new Error(prepared.reason);
+  if (!prepared.ok) throw new SandboxUnavailable(prepared.reason);
   const { runner, orders } = prepared.value;
   const entry = [process.execPath, "--no-warnings", fileURLToPath(import.meta.resolve("./enter.ts"))];
   const child = spawn("/bin/sh", ["-c", SHIELD, "sh", ...runner, ...entry], {
     stdio: [...streams, "pipe", ...(plan.mode === "bubblewrap" ? ["pipe"] : [])] as StdioOptions,
-    // The agent's environment travels in the orders; runner and entry program need to find programs only.
-    env: { PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin" },
+    // The agent's environment travels in the orders; the runner's own programs are found beforehand.
+    env: { PATH: "/usr/bin:/bin" },
   });
   if (plan.mode === "bubblewrap") {
     const filter = child.stdio[SECCOMP_DESCRIPTOR] as Duplex;
@@ -68,19 +72,26 @@ function prepare(
   if (!view.ok) return view;
   const identity = { uid: process.getuid!(), gid: process.getgid!() };
   if (plan.mode === "bubblewrap") {
-    return {
-      ok: true,
-      value: { runner: ["bwrap", ...bubblewrapArguments(view.value, identity, SECCOMP_DESCRIPTOR)], orders },
-    };
+    const bwrap = systemProgram("bwrap");
+    if (bwrap === undefined) return { ok: false, reason: missing("bwrap", "bubblewrap") };
+    const words = bubblewrapArguments(view.value, identity, SECCOMP_DESCRIPTOR);
+    return { ok: true, value: { runner: [bwrap, ...words], orders } };
   }
+  const [setpriv, unshare] = [systemProgram("setpriv"), systemProgram("unshare")];
+  if (setpriv === undefined) return { ok: false, reason: missing("setpriv", "util-linux") };
+  if (unshare === undefined) return { ok: false, reason: missing("unshare", "util-linux") };
+  const restoreIdentity = { ...identity, programs: { setpriv, unshare } };
   return {
     ok: true,
     value: {
-      runner: ["setpriv", ...utilLinuxArguments(identity)],
-      orders: { ...orders, view: view.value, ...(identity.uid === 0 ? {} : { restoreIdentity: identity }) },
+      runner: [setpriv, ...utilLinuxArguments(identity, unshare)],
+      orders: { ...orders, view: view.value, ...(identity.uid === 0 ? {} : { restoreIdentity }) },
     },
   };
 }
+
+const missing = (program: string, what: string): string =>
+  `${program} is not in a folder that only root may change; install ${what}`;
 
 function follow(child: ChildProcess, orders: EntryOrders): Sandboxed {
   let failure: string | undefined;

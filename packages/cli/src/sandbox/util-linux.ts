@@ -7,7 +7,7 @@
  */
 const FIRST_PROCESS = 'exec 9>&2 2>/dev/null; (exec "$@" 2>&9 9>&-); exit $?';
 
-const DIE_WITH_PARENT = ["--pdeathsig", "KILL", "--", "unshare"];
+const DIE_WITH_PARENT = ["--pdeathsig", "KILL", "--"];
 const NAMESPACES = ["--mount", "--pid", "--net", "--ipc", "--fork", "--kill-child=KILL"];
 const DROP_EVERYTHING = [
   "--no-new-privs",
@@ -18,10 +18,10 @@ const DROP_EVERYTHING = [
 ];
 
 /** Arguments of `setpriv`, which starts `unshare`, without the program that they start. */
-export function utilLinuxArguments(identity: { readonly uid: number }): string[] {
+export function utilLinuxArguments(identity: { readonly uid: number }, unshare: string): string[] {
   // Uid 0 inside is needed to mount devpts; the entry program goes back to the caller's identity.
   const user = identity.uid === 0 ? [] : ["--user", "--map-root-user"];
-  return [...DIE_WITH_PARENT, ...user, ...NAMESPACES, "--", "sh", "-c", FIRST_PROCESS, "sh"];
+  return [...DIE_WITH_PARENT, unshare, ...user, ...NAMESPACES, "--", "/bin/sh", "-c", FIRST_PROCESS, "sh"];
 }
 
 /**
@@ -29,12 +29,12 @@ export function utilLinuxArguments(identity: { readonly uid: number }): string[]
  * every privilege.
  *
  * That takes a second user namespace, in which the caller is himself again; it owns no mount, process or network
- * namespace, so what the sandbox set up is out of its reach. `locate` finds a program's file.
+ * namespace, so what the sandbox set up is out of its reach.
  */
 export function utilLinuxFinish(
   identity: { readonly uid: number; readonly gid: number },
-  locate: (program: string) => string,
+  programs: { readonly unshare: string; readonly setpriv: string },
 ): string[] {
   const user = ["--user", `--map-user=${identity.uid}`, `--map-group=${identity.gid}`, "--keep-caps", "--"];
-  return [locate("unshare"), ...user, locate("setpriv"), ...DROP_EVERYTHING];
+  return [programs.unshare, ...user, programs.setpriv, ...DROP_EVERYTHING];
 }
