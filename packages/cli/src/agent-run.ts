@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Opens a run at the server and starts a command in it: what `run` and `doctor` have in common. */
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { OpenRunResponse } from "@postern/contract";
 import { UsageError } from "./command.ts";
-import type { ControlClient } from "./control-client.ts";
+import { type ControlClient, ControlError } from "./control-client.ts";
 import { ESCAPE_VARIABLES, escapeRoutes } from "./escape-routes.ts";
 import type { IsolationMode } from "./sandbox/plan.ts";
 import { type Sandboxed, startSandboxed } from "./sandbox/start-sandboxed.ts";
@@ -37,6 +37,7 @@ export async function startAgent(
     environment,
     keep: run.keep,
   });
+  checkIdentities(opened);
   const plan = {
     mode: run.mode,
     hidePaths: [...opened.hide, ...escapeRoutes(run.environment), ...hidden],
@@ -51,6 +52,15 @@ export async function startAgent(
     },
   };
   return startSandboxed(plan, streams);
+}
+
+/** What is hidden must be what the server means, not something that was put in its place. */
+function checkIdentities({ hide, folder, identities }: OpenRunResponse): void {
+  for (const path of [...hide, folder]) {
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+    if (found === undefined || `${found.dev}:${found.ino}` !== identities[path])
+      throw new ControlError(`${path} is not the folder that the server means, so the agent is not started`);
+  }
 }
 
 /** Postern's own program: an agent that could change it would be let out at the next start. */

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Talks to the server of a data folder, over its Unix socket: who may open it is an operator. */
 import { request as httpRequest, type IncomingMessage } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import type { Problem } from "@postern/contract";
+import { distrustOf } from "./control-peer.ts";
 
 /** A refusal of the server, or no server at all. */
 export class ControlError extends Error {
@@ -68,19 +70,24 @@ export class ControlClient {
 
   #send(method: string, path: string, body: Buffer | undefined): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const outgoing = httpRequest(
-        {
-          socketPath: this.#socketPath,
-          method,
-          path,
-          headers: { host: "postern", "content-length": body?.length ?? 0 },
-        },
-        resolve,
-      );
-      outgoing.once("error", (error: NodeJS.ErrnoException) =>
-        reject(new ControlError(this.#unreachable(error))),
-      );
-      outgoing.end(body);
+      const refuse = (error: NodeJS.ErrnoException): void =>
+        reject(new ControlError(this.#unreachable(error)));
+      const socket = connect(this.#socketPath);
+      socket.once("error", refuse);
+      socket.once("connect", () => {
+        const distrust = distrustOf(socket);
+        if (distrust !== undefined) {
+          socket.destroy();
+          reject(
+            new ControlError(`nothing was sent: ${this.#socketPath} is not the server's socket, ${distrust}`),
+          );
+          return;
+        }
+        const headers = { host: "postern", "content-length": body?.length ?? 0 };
+        const outgoing = httpRequest({ createConnection: () => socket, method, path, headers }, resolve);
+        outgoing.once("error", refuse);
+        outgoing.end(body);
+      });
     });
   }
 

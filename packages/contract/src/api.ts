@@ -144,6 +144,8 @@ export interface OpenRunResponse {
   readonly removedVariables: readonly string[];
   /** Folders the agent must not see. */
   readonly hide: readonly string[];
+  /** `device:inode` of each of those folders and of the run's: whoever hides them makes sure that they are these. */
+  readonly identities: Readonly<Record<string, string>>;
 }
 
 /** `GET /v1/decisions/ID` */

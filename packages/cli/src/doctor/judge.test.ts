@@ -22,6 +22,7 @@ const sound: ProbeReport = {
   ],
   reachable: [],
   writable: [],
+  renamed: [],
 };
 
 const failed = (change: Partial<ProbeReport>, right = 1): string[] =>
@@ -66,6 +67,7 @@ describe("doctor's judgement", () => {
     ],
     ["no capabilities, no new privileges", { status: "" }],
     ["Postern's own program is safe from the agent", { writable: ["main.ts"] }],
+    ["no folder on the way can be moved", { renamed: ["/home/u/.local/share"] }],
   ])("fails the check `%s` when it does not hold", (name, change, right) => {
     expect(failed(change, right)).toContain(name);
   });

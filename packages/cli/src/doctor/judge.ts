@@ -78,6 +78,12 @@ export function judge(seen: ProbeReport, canary: string, right: number): Check[]
       "its files cannot be changed from inside",
       `the agent can change ${seen.writable.join(", ")}`,
     ),
+    check(
+      "no folder on the way can be moved",
+      seen.renamed.length === 0,
+      "the data folder and the program stay where the next run looks for them",
+      `the agent can rename ${seen.renamed.join(", ")}`,
+    ),
   ];
 }
 

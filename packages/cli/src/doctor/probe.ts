@@ -3,9 +3,10 @@
  * Runs in the agent's place, inside the isolation, and tells what it sees. It does not know the secret that it
  * looks for: whether it is in what was seen is decided outside.
  */
-import { accessSync, constants, lstatSync, readdirSync, readFileSync } from "node:fs";
+import { accessSync, constants, lstatSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { request } from "node:http";
 import { connect } from "node:net";
+import { dirname } from "node:path";
 
 /** What the probe is asked; one JSON text as its argument. */
 export interface ProbeOrders {
@@ -32,6 +33,8 @@ export interface ProbeReport {
   readonly dataFolder: readonly string[];
   readonly reachable: readonly string[];
   readonly writable: readonly string[];
+  /** Folders above the data folder and the program that could be renamed (and were renamed back). */
+  readonly renamed: readonly string[];
 }
 
 if (process.argv[2] !== undefined && import.meta.main) {
@@ -51,6 +54,7 @@ async function probe(orders: ProbeOrders): Promise<ProbeReport> {
     dataFolder: listing(orders.dataFolder),
     reachable: orders.candidates.filter((path) => isReachable(path)),
     writable: orders.programFiles.filter((path) => can(path, constants.W_OK)),
+    renamed: foldersAbove([orders.dataFolder, ...orders.programFiles]).filter((path) => canRename(path)),
   };
 }
 
@@ -111,6 +115,24 @@ function isReachable(path: string): boolean {
   } catch {
     return false;
   }
+}
+
+function foldersAbove(paths: readonly string[]): string[] {
+  const found = new Set<string>();
+  for (const path of paths)
+    for (let folder = dirname(path); dirname(folder) !== folder; folder = dirname(folder)) found.add(folder);
+  return [...found];
+}
+
+function canRename(folder: string): boolean {
+  const other = `${folder}.postern-doctor`;
+  try {
+    renameSync(folder, other);
+  } catch {
+    return false;
+  }
+  renameSync(other, folder);
+  return true;
 }
 
 function can(path: string, mode: number): boolean {

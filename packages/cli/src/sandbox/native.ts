@@ -38,6 +38,7 @@ const raw = {
   execve: declare("execve", ["const char *", "const char **", "const char **"]),
   fcntl: declare("fcntl", ["int", "int", "long"]),
   getsockname: declare("getsockname", ["int", "void *", "void *"]),
+  getsockopt: declare("getsockopt", ["int", "int", "int", "void *", "void *"]),
   ioctl: declare("ioctl", ["int", "ulong", "void *"]),
   listen: declare("listen", ["int", "int"]),
   mount: declare("mount", ["const char *", "const char *", "const char *", "ulong", "const char *"]),

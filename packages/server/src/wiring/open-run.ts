@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Opens a run for an operator: door, certificates, environment; audited when it opens and when it ends. */
-import { writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OpenRunRequest, OpenRunResponse, RunSummary } from "@postern/contract";
 import type { Run } from "../attestation/process/run.ts";
@@ -32,13 +32,22 @@ export interface RunParts {
   audit(event: AuditEvent): Promise<void>;
 }
 
+/** Device and inode, by which a folder is told from another at the same path. */
+function identityOf(path: string): string | undefined {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found === undefined ? undefined : `${found.dev}:${found.ino}`;
+}
+
 export class RunDesk {
   readonly #parts: RunParts;
   readonly #bundle: string;
+  /** As it was when the server started: the path may be led elsewhere later. */
+  readonly #dataFolder: string | undefined;
   readonly #summaries = new Map<string, RunSummary>();
 
   constructor(parts: RunParts) {
     this.#parts = parts;
+    this.#dataFolder = identityOf(parts.dataFolder);
     this.#bundle = authorityBundle(parts.authority);
   }
 
@@ -51,6 +60,11 @@ export class RunDesk {
     request: OpenRunRequest,
     operator: { uid: number },
   ): Promise<Result<OpenRunResponse, string>> {
+    if (this.#dataFolder === undefined || identityOf(this.#parts.dataFolder) !== this.#dataFolder)
+      return refuse(
+        `${this.#parts.dataFolder} is no longer the folder that this server was started with; ` +
+          "find out who moved it, put it back and start the server again",
+      );
     const chosen = this.#chooseAgent(request.agent);
     if (!chosen.ok) return chosen;
     const { runs, gateway, vault, profiles, dataFolder, resources } = this.#parts;
@@ -84,6 +98,9 @@ export class RunDesk {
           profiles.values(),
         ),
         hide: [dataFolder],
+        identities: Object.fromEntries(
+          [dataFolder, run.folder].map((path) => [path, identityOf(path) ?? "missing"]),
+        ),
       });
     } catch (error) {
       run.close("the run could not be opened");
