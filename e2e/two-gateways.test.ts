@@ -177,7 +177,8 @@ describe.skipIf(!hasPostgres())("two gateways on one database", () => {
     expect(answer.status).toBe(200);
     while (answer.status === 200) {
       last = now();
-      answer = await ask();
+      // An answer that is under way when the time is over breaks off: the next one is refused in words.
+      answer = await ask().catch(() => ask());
     }
     const served = (last - away) / 1000;
     expect(answer).toEqual({ status: 503, code: "control_plane_unavailable" });
