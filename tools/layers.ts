@@ -114,7 +114,7 @@ export const ENVIRONMENT_READERS: readonly Exception[] = [
   { file: "packages/server/src/config/config.ts", reason: "the server's one way to the environment" },
   { file: "packages/cli/src/main.ts", reason: "the command's one way to the environment" },
   {
-    file: "packages/cli/src/sandbox/start-sandboxed.ts",
+    file: "packages/cli/src/sandbox/system-program.ts",
     reason: "the search path that finds bwrap and setpriv",
   },
   {

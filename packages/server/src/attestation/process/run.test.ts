@@ -119,6 +119,7 @@ class TestServer {
           GATE: "http://127.0.0.1:{port}/",
           DOOR: opened.doorSocket,
         },
+        gateVariables: ["GATE"],
         cwd: "/",
         command,
       },
