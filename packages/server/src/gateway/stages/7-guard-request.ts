@@ -36,7 +36,7 @@ const HOP_BY_HOP = [
 /** Written anew by `inject`. */
 const REWRITTEN = ["host", "content-length", "accept-encoding"];
 /** Taken for authentication by one server or another. */
-const CREDENTIAL_CARRIERS = ["cookie", "cookie2", "dd-application-key", "ocp-apim-subscription-key"];
+const CREDENTIAL_CARRIERS = ["cookie", "cookie2", "dd-application-key"];
 /** Names that end so carry authentication somewhere, such as `x-api-key`, `private-token`, `x-auth`. */
 const CARRIER_NAME =
   /(^|-)(auth|authorization|authentication|token|api-?key|app-?key|access-?key|subscription-?key|secret|password|credentials?|session(-?id)?|signature)$/;
