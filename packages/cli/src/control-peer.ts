@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Is the process behind the control socket the operator's server, and not an agent that put a socket in its place? */
-import { readlinkSync } from "node:fs";
+import { closeSync, readFileSync } from "node:fs";
 import type { Socket } from "node:net";
-import { systemCall } from "./sandbox/native.ts";
+import { SYSCALL, systemCall } from "./sandbox/native.ts";
 
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
@@ -26,15 +26,28 @@ export function judgePeer(pid: number, uid: number): string | undefined {
   const own = process.getuid!();
   if (uid !== own && uid !== 0 && own !== 0) return `it belongs to user ${uid}`;
   if (pid === 0) return "its process is outside of this process namespace";
+  const depth = namespaceDepth(pid);
+  if (depth === undefined) return "its process has ended";
+  return depth === 1 && namespaceDepth(process.pid) === 1 ? undefined : "its process runs inside a sandbox";
+}
+
+/**
+ * At how many levels of process namespaces, from this one down, the process lives: at 1 it is a neighbour, below it is
+ * in a sandbox. Asked of a handle, because `/proc/PID/ns` of a server that keeps others out of its memory is shown to
+ * root only (proc(5)).
+ */
+function namespaceDepth(pid: number): number | undefined {
+  let handle: number | undefined;
   try {
-    if (readlinkSync(`/proc/${pid}/ns/pid`) !== readlinkSync("/proc/self/ns/pid"))
-      return "its process runs inside a sandbox";
-  } catch (error) {
-    // Root's processes may not be looked at by others, and an agent of this account cannot be root's.
-    if (uid === 0 && own !== 0 && (error as NodeJS.ErrnoException).code !== "ENOENT") return undefined;
-    return (error as NodeJS.ErrnoException).code === "ENOENT"
-      ? "the process that opened it has ended"
-      : "its process may not be looked at";
+    handle = systemCall("pidfd_open", SYSCALL.pidfd_open, pid, 0);
+    const [, numbers = ""] =
+      /^NSpid:(.*)$/m.exec(readFileSync(`/proc/self/fdinfo/${handle}`, "latin1")) ?? [];
+    const found = numbers.trim().split(/\s+/).map(Number);
+    // 0 or -1: it lives outside of what this namespace sees, or has just ended.
+    return found.some((number) => !(number > 0)) ? undefined : found.length;
+  } catch {
+    return undefined;
+  } finally {
+    if (handle !== undefined) closeSync(handle);
   }
-  return undefined;
 }

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { ResourcesResponse, StatusResponse } from "@postern/contract";
 import { createApiServer } from "./api/router.ts";
 import { operatorRoutes } from "./api/routes.ts";
-import { descriptorOf, peerCredentials } from "./attestation/process/native.ts";
+import { descriptorOf, peerCredentials, protectMemory } from "./attestation/process/native.ts";
 import { Runs } from "./attestation/process/runs.ts";
 import { resourceChangeEvent, secretChangeEvent, serverEvent } from "./audit/change-events.ts";
 import { formatVkey } from "./audit/checkpoint.ts";
@@ -271,7 +271,10 @@ function operatorOf(socket: Socket): { uid: number } | undefined {
 
 const config = readConfig(process.argv.slice(2));
 const log = jsonLog((line) => process.stderr.write(line), clock.now, config.verbose ? "debug" : "warn");
+// Node would open its inspector, which reads all memory, on a port that every account of the machine can reach.
+process.on("SIGUSR1", () => {});
 try {
+  protectMemory();
   const server = await start(config, log);
   process.stdout.write(
     config.json

@@ -3,6 +3,12 @@ import { fileURLToPath } from "node:url";
 import type { StatusResponse } from "@postern/contract";
 import type { Command } from "../command.ts";
 
+/**
+ * Node's own switches for looking inside, which would open the server's memory or print what it sends: inspector,
+ * snapshots of the heap, reports, keys of TLS connections.
+ */
+const LOOKING_INSIDE = ["NODE_OPTIONS", "NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE_V8_COVERAGE"];
+
 export const up: Command = {
   name: "up",
   usage: "up",
@@ -27,7 +33,10 @@ export const up: Command = {
     verbose: { type: "boolean", help: "log requests too" },
   },
   details: "Runs until it is interrupted. Prints `postern is ready` when agents can be started.",
-  run: async ({ dataFolder, flags, json, environment }) => {
+  run: async ({ dataFolder, flags, json, environment, note }) => {
+    for (const name of LOOKING_INSIDE)
+      if (environment[name] !== undefined && environment[name] !== "")
+        note(`${name} is not handed to the server: with it the secrets in its memory could be read`);
     const server = fileURLToPath(import.meta.resolve("@postern/server"));
     const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
     for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
@@ -36,8 +45,8 @@ export const up: Command = {
     // The server takes this process's place, so that signals and exit code are its own.
     process.execve!(
       process.execPath,
-      [process.execPath, "--disable-warning=ExperimentalWarning", server, ...words],
-      environment,
+      [process.execPath, "--disable-warning=ExperimentalWarning", "--disable-sigusr1", server, ...words],
+      Object.fromEntries(Object.entries(environment).filter(([name]) => !LOOKING_INSIDE.includes(name))),
     );
     return 1;
   },

@@ -43,6 +43,7 @@ const raw = {
   listen: declare("listen", ["int", "int"]),
   mount: declare("mount", ["const char *", "const char *", "const char *", "ulong", "const char *"]),
   mount_setattr: declare("syscall", ["long", "int", "const char *", "uint32", "void *", "size_t"]),
+  pidfd_open: declare("syscall", ["long", "int", "uint32"]),
   prctl: declare("prctl", ["int", "ulong", "ulong", "ulong", "ulong"]),
   prctlPointer: declare("prctl", ["int", "ulong", "void *", "ulong", "ulong"]),
   recv: declare("recv", ["int", "void *", "size_t", "int"]),
@@ -70,5 +71,5 @@ export const addressOf = (buffer: Buffer): bigint => koffi.address(buffer);
 /** Numbers that differ between the two supported processors. */
 export const SYSCALL =
   process.arch === "arm64"
-    ? { capset: 91, keyctl: 219, close_range: 436, mount_setattr: 442 }
-    : { capset: 126, keyctl: 250, close_range: 436, mount_setattr: 442 };
+    ? { capset: 91, keyctl: 219, pidfd_open: 434, close_range: 436, mount_setattr: 442 }
+    : { capset: 126, keyctl: 250, pidfd_open: 434, close_range: 436, mount_setattr: 442 };

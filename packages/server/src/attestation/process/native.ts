@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * What does the kernel say about the process at the other end of a socket? (Linux, x64 and arm64)
+ * What does the kernel say about the process at the other end of a socket, and who may look into this one?
+ * (Linux, x64 and arm64)
  *
  * The only place of the server with native calls. The library is loaded with the first call, so that a server that
  * attests no local process needs none.
@@ -22,6 +23,8 @@ const SYS_PIDFD_OPEN = 434;
 const F_SETFD = 2;
 const FD_CLOEXEC = 1;
 const POLLIN = 1;
+const PR_SET_DUMPABLE = 4;
+const RLIMIT_CORE = 4;
 
 /** Length of `struct cmsghdr` with one descriptor: no room for a second one, so the kernel keeps those back. */
 const ONE_DESCRIPTOR = 20;
@@ -33,6 +36,8 @@ interface Native {
   poll(entries: Buffer, count: number, timeout: number): number;
   close(fd: number): number;
   pidfdOpen(number: number, pid: number, flags: number): number;
+  prctl(option: number, value: number, ...unused: [number, number, number]): number;
+  setrlimit(resource: number, limits: Buffer): number;
   addressOf(buffer: Buffer): bigint;
   errno(): number;
   readonly EAGAIN: number;
@@ -56,10 +61,26 @@ function load(): Native {
     poll: int("poll", ["void *", "ulong", "int"]),
     close: int("close", ["int"]),
     pidfdOpen: int("syscall", ["long", "int", "uint32"]),
+    prctl: int("prctl", ["int", "ulong", "ulong", "ulong", "ulong"]),
+    setrlimit: int("setrlimit", ["int", "void *"]),
     addressOf: (buffer) => koffi.address(buffer),
     errno: () => koffi.errno(),
     EAGAIN: koffi.os.errno.EAGAIN!,
   };
+}
+
+/**
+ * From here on nothing of this process's memory goes into a core file, and no process of the same account may read
+ * its memory or environment, or trace it (`PR_SET_DUMPABLE`, prctl(2)); root still may. The limit alone would not
+ * do: the kernel does not ask it where core files go to a program (core(5)).
+ *
+ * @throws {Error} where the kernel refuses: a server whose memory lies open does not start
+ */
+export function protectMemory(): void {
+  if (process.platform !== "linux") return;
+  const { prctl, setrlimit } = native();
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) !== 0 || setrlimit(RLIMIT_CORE, Buffer.alloc(16)) !== 0)
+    throw new Error("the kernel does not keep others from reading the server's memory");
 }
 
 /** Descriptor of a socket that Node holds; undefined once it is closed. */
