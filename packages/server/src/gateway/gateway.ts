@@ -67,6 +67,11 @@ export class Gateway {
     return this.#parts.openExchanges.cutAll(agent);
   }
 
+  /** Requests of identified agents that are not over. */
+  get openExchanges(): number {
+    return this.#parts.openExchanges.total;
+  }
+
   close(): void {
     this.#parts.upstreams.closeAll();
   }
@@ -141,10 +146,10 @@ export class Gateway {
     reason: Refusal,
     known: Partial<DecisionRecord>,
   ): Promise<void> {
-    const { clock, audit, controlPlane } = this.#parts;
+    const { clock, audit, controlPlane, observer } = this.#parts;
     const id = newId(clock.now());
-    const outcome = new Outcome(id, clock, audit);
-    const recorded = recordDecision(audit, {
+    const outcome = new Outcome(id, clock, audit, observer);
+    const decision: DecisionRecord = {
       id,
       time: clock.now(),
       outcome: "deny",
@@ -156,12 +161,13 @@ export class Gateway {
       isolated: caller.isolated,
       policyDigest: controlPlane.snapshot.policyDigest,
       ...known,
-    });
-    if (!recorded.ok) return endWithRefusal(socket, recorded.reason, undefined);
-    const isDurable = await durably(recorded.value);
-    const given = isDurable ? reason : NOT_DURABLE;
+    };
+    outcome.decided(decision);
+    const recorded = recordDecision(audit, decision);
+    const isDurable = recorded.ok && (await durably(recorded.value));
+    const given = isDurable ? reason : recorded.ok ? NOT_DURABLE : recorded.reason;
     outcome.refused(given);
     outcome.record(known.caller?.agent, undefined);
-    endWithRefusal(socket, given, id);
+    endWithRefusal(socket, given, recorded.ok ? id : undefined);
   }
 }

@@ -19,6 +19,12 @@ export class OpenExchanges {
     return this.#byAgent.get(agent)?.size ?? 0;
   }
 
+  get total(): number {
+    let total = 0;
+    for (const open of this.#byAgent.values()) total += open.size;
+    return total;
+  }
+
   remove(agent: string, exchange: OpenExchange): void {
     const open = this.#byAgent.get(agent);
     open?.delete(exchange);

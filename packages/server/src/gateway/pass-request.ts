@@ -19,6 +19,7 @@ import type {
   ControlPlane,
   CredentialSource,
   DecisionRecord,
+  ExchangeObserver,
   IdentifiedCaller,
   KnownSecrets,
 } from "./ports.ts";
@@ -45,6 +46,7 @@ export interface GatewayParts {
   readonly credentials: CredentialSource;
   readonly knownSecrets: KnownSecrets;
   readonly audit: AuditSink;
+  readonly observer?: ExchangeObserver;
   readonly clock: Clock;
   readonly upstreams: UpstreamConnections;
   readonly openExchanges: OpenExchanges;
@@ -65,7 +67,7 @@ interface Progress {
 /** Takes one request through all stages. Never throws; always leaves a decision and an outcome. */
 export async function passRequest(exchange: Exchange, caller: Caller, parts: GatewayParts): Promise<void> {
   const id = newId(parts.clock.now());
-  const outcome = new Outcome(id, parts.clock, parts.audit);
+  const outcome = new Outcome(id, parts.clock, parts.audit, parts.observer);
   const progress: Progress = {};
   const stop = new AbortController();
   let isCut = false;
@@ -80,7 +82,9 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
   exchange.gone.addEventListener("abort", onGone, { once: true });
   try {
     const decided = await decide(exchange, caller, parts, progress, open);
-    const recorded = recordDecision(parts.audit, decisionRecord(id, caller, parts, progress, decided));
+    const decision = decisionRecord(id, caller, parts, progress, decided);
+    outcome.decided(decision, exchange.request.headers);
+    const recorded = recordDecision(parts.audit, decision);
     if (!recorded.ok) return void (await giveRefusal(exchange, recorded.reason, undefined, outcome));
     if (!decided.ok) return void (await giveRefusal(exchange, decided.reason, recorded.value, outcome));
     const refused = await serve(exchange, decided.value, recorded.value, parts, stop.signal, outcome);
@@ -179,8 +183,10 @@ async function serve(
   if (!credential.ok) return credential.reason;
   const returning = await searchFor(parts, credential.value.secret);
   if (!returning.ok) return returning.reason;
+  outcome.reached("connecting");
   const connection = await parts.upstreams.connect(caller.agent, matched.workload, matched.host, signal);
   if (!connection.ok) return connection.reason;
+  outcome.reached("connected");
   const request = inject(guarded.value, matched.workload, credential.value, connection.value);
   const isDurable = parts.strictAudit ? await durably(recorded) : true;
   if (!request.ok || !isDurable || signal.aborted) connection.value.release();
@@ -190,6 +196,7 @@ async function serve(
   const counted = { ...request.value, body: outcome.counted(request.value.body) };
   const answer = await sendUpstream(connection.value, counted, signal);
   if (!answer.ok) return answer.reason;
+  outcome.reached("answered");
   const clean = guardResponse(answer.value, returning.value);
   const standing = (): Result<undefined, Refusal> =>
     checkStanding(caller.agent, parts.controlPlane.snapshot, parts.clock);

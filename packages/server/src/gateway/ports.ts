@@ -122,6 +122,35 @@ export interface AuditSink {
   outcome(record: OutcomeRecord): void;
 }
 
+/** Points in the life of a request, in milliseconds of one monotonic clock; absent where it did not get there. */
+export interface ExchangeTiming {
+  readonly begun: number;
+  /** The body, where it was needed for that, has been read. */
+  readonly decided?: number;
+  readonly connecting?: number;
+  readonly connected?: number;
+  /** The request is on its way to the upstream. */
+  readonly sent?: number;
+  /** The head of the upstream's answer is there. */
+  readonly answered?: number;
+  /** Answering the agent begins. */
+  readonly answering?: number;
+  readonly ended: number;
+}
+
+/** Hears of each request when it is over. Must be quick; what it does is never waited for, what it throws is lost. */
+export interface ExchangeObserver {
+  /** Whether it wants the header `traceparent` of requests. */
+  readonly followsTraces: boolean;
+  /** Without a decision where the agent went away before there was one. */
+  ended(
+    decision: DecisionRecord | undefined,
+    outcome: OutcomeRecord,
+    timing: ExchangeTiming,
+    traceparent: string | undefined,
+  ): void;
+}
+
 /** Signs leaf certificates for interception. The private key stays behind it. */
 export interface InterceptionAuthority {
   readonly commonName: string;

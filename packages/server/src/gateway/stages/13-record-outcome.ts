@@ -2,17 +2,25 @@
 /** Stage 13: what became of the request; always recorded, also when it broke off. */
 import type { Clock } from "../../kernel/clock.ts";
 import { newId } from "../../kernel/ids.ts";
-import type { AuditSink, OutcomeRecord } from "../ports.ts";
-import type { UpstreamRequest } from "../http/messages.ts";
+import type { AuditSink, DecisionRecord, ExchangeObserver, ExchangeTiming, OutcomeRecord } from "../ports.ts";
+import type { HeaderList, UpstreamRequest } from "../http/messages.ts";
 import type { UsageMeter } from "../usage-meter.ts";
 import type { GuardedAnswer } from "./12-guard-response.ts";
+import { headerValues } from "./1-read-request.ts";
 import type { Refusal } from "./refusal.ts";
+
+type Marks = { -readonly [Point in keyof ExchangeTiming]: ExchangeTiming[Point] };
 
 export class Outcome {
   readonly #decisionId: string;
   readonly #clock: Clock;
   readonly #audit: AuditSink;
+  readonly #observer: ExchangeObserver | undefined;
   readonly #startedAt: number;
+  /** Kept only where somebody hears of them. */
+  readonly #marks: Marks | undefined;
+  #decision: DecisionRecord | undefined;
+  #traceparent: string | undefined;
   #ended: OutcomeRecord["ended"] = "refused";
   #code: string | undefined;
   #answer: GuardedAnswer | undefined;
@@ -20,15 +28,30 @@ export class Outcome {
   #bytesIn = 0;
   #bytesOut = 0;
 
-  constructor(decisionId: string, clock: Clock, audit: AuditSink) {
+  constructor(decisionId: string, clock: Clock, audit: AuditSink, observer?: ExchangeObserver) {
     this.#decisionId = decisionId;
     this.#clock = clock;
     this.#audit = audit;
     this.#startedAt = clock.now();
+    this.#observer = observer;
+    if (observer !== undefined) this.#marks = { begun: performance.now(), ended: 0 };
+  }
+
+  reached(point: keyof ExchangeTiming): void {
+    if (this.#marks !== undefined) this.#marks[point] = performance.now();
+  }
+
+  decided(decision: DecisionRecord, headers: HeaderList = []): void {
+    this.#decision = decision;
+    this.reached("decided");
+    if (this.#observer?.followsTraces !== true) return;
+    const parents = headerValues(headers, "traceparent");
+    if (parents.length === 1) this.#traceparent = parents[0];
   }
 
   /** The body of the request, whose bytes count as they leave. */
   counted<Body extends UpstreamRequest["body"]>(body: Body): Body | AsyncIterable<Buffer> {
+    this.reached("sent");
     if (body === undefined) return body;
     if (!Buffer.isBuffer(body)) return this.#counting(body);
     this.#bytesOut = body.length;
@@ -43,6 +66,7 @@ export class Outcome {
   }
 
   answering(answer: GuardedAnswer, meter: UsageMeter): void {
+    this.reached("answering");
     this.#answer = answer;
     this.#meter = meter;
     this.#ended = "upstream_failed";
@@ -70,24 +94,36 @@ export class Outcome {
   record(agent: string | undefined, serverWorkload: string | undefined): void {
     const now = this.#clock.now();
     const usage = this.#meter?.finish();
+    const record: OutcomeRecord = {
+      id: newId(now),
+      time: now,
+      decisionId: this.#decisionId,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+      durationMs: Math.max(0, now - this.#startedAt),
+      scrubbed: this.#answer?.scrubbed() ?? 0,
+      ended: this.#ended,
+      ...(agent === undefined ? {} : { agent }),
+      ...(serverWorkload === undefined ? {} : { serverWorkload }),
+      ...(this.#answer === undefined ? {} : { status: this.#answer.status }),
+      ...(this.#code === undefined ? {} : { code: this.#code }),
+      ...(usage === undefined ? {} : { usage }),
+    };
     try {
-      this.#audit.outcome({
-        id: newId(now),
-        time: now,
-        decisionId: this.#decisionId,
-        bytesIn: this.#bytesIn,
-        bytesOut: this.#bytesOut,
-        durationMs: Math.max(0, now - this.#startedAt),
-        scrubbed: this.#answer?.scrubbed() ?? 0,
-        ended: this.#ended,
-        ...(agent === undefined ? {} : { agent }),
-        ...(serverWorkload === undefined ? {} : { serverWorkload }),
-        ...(this.#answer === undefined ? {} : { status: this.#answer.status }),
-        ...(this.#code === undefined ? {} : { code: this.#code }),
-        ...(usage === undefined ? {} : { usage }),
-      });
+      this.#audit.outcome(record);
     } catch {
       // The log refuses the next decision by itself; this answer has been given already.
+    }
+    this.#tell(record);
+  }
+
+  #tell(record: OutcomeRecord): void {
+    if (this.#observer === undefined || this.#marks === undefined) return;
+    this.reached("ended");
+    try {
+      this.#observer.ended(this.#decision, record, this.#marks, this.#traceparent);
+    } catch {
+      // Whoever watches must not be in the way.
     }
   }
 }
