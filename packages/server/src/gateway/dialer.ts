@@ -5,12 +5,12 @@
  * Nothing may be sent to a special-purpose address (loopback, private, link-local, metadata …) unless the
  * server workload lists its network. The check is made on the very address that is dialled.
  */
-import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import { connect as tlsConnect, type TLSSocket } from "node:tls";
-import ipaddr from "ipaddr.js";
 import type { ProblemCode } from "@postern/contract";
 import { type Result, ok, refuse } from "../kernel/result.ts";
+import { addressProblem } from "../resources/networks.ts";
+import { type Resolver, systemResolver } from "./resolve-host.ts";
 
 export interface Destination {
   readonly host: string;
@@ -25,49 +25,69 @@ export interface DialRefusal {
   readonly detail: string;
 }
 
-const CONNECT_TIMEOUT_MS = 10_000;
+/** What dialling needs from outside. */
+export interface Dialling {
+  readonly resolve: Resolver;
+  /** For the name, the connection and TLS together, in milliseconds. */
+  readonly patience: number;
+}
+
+const SYSTEM: Dialling = { resolve: systemResolver, patience: 10_000 };
+const MOST_ATTEMPTS = 4;
 
 /** An open TLS connection whose certificate names the host, or why not. */
 export async function dial(
   destination: Destination,
   signal: AbortSignal,
+  { resolve, patience }: Dialling = SYSTEM,
 ): Promise<Result<TLSSocket, DialRefusal>> {
-  const addresses = await resolveAddresses(destination, signal);
+  const end = performance.now() + patience;
+  const addresses = await resolveAddresses(destination, signal, resolve, patience);
   if (!addresses.ok) return addresses;
   const permitted = addresses.value.filter((address) => isPermitted(address, destination.allowedNetworks));
   if (permitted.length === 0) {
     const detail = `${destination.host} is at a special-purpose address that its server workload does not allow`;
     return refuse({ code: "destination_prohibited", detail });
   }
+  const tried = permitted.slice(0, MOST_ATTEMPTS);
   let last: Result<TLSSocket, DialRefusal> | undefined;
-  for (const address of permitted.slice(0, 4)) {
-    last = await openTls(destination, address, signal);
+  for (const [index, address] of tried.entries()) {
+    // One that does not answer leaves an equal part of the time to those after it.
+    const part = Math.max(0, end - performance.now()) / (tried.length - index);
+    // oxlint-disable-next-line no-await-in-loop
+    last = await openTls(destination, address, signal, part);
     if (last.ok || signal.aborted) return last;
   }
   return last!;
 }
 
 async function resolveAddresses(
-  destination: Destination,
+  { host, connectTo }: Destination,
   signal: AbortSignal,
-): Promise<Result<string[], DialRefusal>> {
-  if (destination.connectTo !== undefined) return ok([destination.connectTo.address]);
-  if (isIP(destination.host) !== 0) return ok([destination.host]);
+  resolve: Resolver,
+  patience: number,
+): Promise<Result<readonly string[], DialRefusal>> {
+  if (connectTo !== undefined) return ok([connectTo.address]);
+  if (isIP(host) !== 0) return ok([host]);
   try {
-    const found = await inTime(lookup(destination.host, { all: true, order: "verbatim" }), signal);
-    if (found !== undefined) return ok(found.map(({ address }) => address));
-    return refuse({ code: "upstream_timeout", detail: `${destination.host} was not resolved in time` });
+    const found = await inTime(resolve(host), signal, patience);
+    if (found === undefined)
+      return refuse({ code: "upstream_timeout", detail: `${host} was not resolved in time` });
+    return found.length > 0
+      ? ok(found)
+      : refuse({ code: "upstream_unreachable", detail: `${host} has no address` });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? "unknown";
-    return refuse({ code: "upstream_unreachable", detail: `cannot resolve ${destination.host} (${code})` });
+    return refuse({ code: "upstream_unreachable", detail: `cannot resolve ${host} (${code})` });
   }
 }
 
 /** Undefined where it takes longer than connecting may, or the agent has gone; the system resolver cannot be stopped. */
-async function inTime<T>(answer: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+async function inTime<T>(answer: Promise<T>, signal: AbortSignal, patience: number): Promise<T | undefined> {
   const over = Promise.withResolvers<undefined>();
   const end = (): void => over.resolve(undefined);
-  const timer = setTimeout(end, CONNECT_TIMEOUT_MS);
+  const timer = setTimeout(end, patience);
+  if (signal.aborted) end();
   signal.addEventListener("abort", end, { once: true });
   try {
     return await Promise.race([answer, over.promise]);
@@ -78,24 +98,21 @@ async function inTime<T>(answer: Promise<T>, signal: AbortSignal): Promise<T | u
   }
 }
 
-/** Whether an address may be dialled: ordinary unicast, or in a network that was listed. */
+/** Whether an address may be dialled: an ordinary public one, or in a network that was listed. */
 export function isPermitted(address: string, allowedNetworks: readonly string[]): boolean {
-  if (!ipaddr.isValid(address)) return false;
-  // process() unwraps IPv4-mapped IPv6, so that ::ffff:127.0.0.1 is what it is.
-  const parsed = ipaddr.process(address);
-  if (parsed.range() === "unicast") return true;
-  return allowedNetworks.some((network) => {
-    const [base, bits] = ipaddr.parseCIDR(network);
-    return base.kind() === parsed.kind() && parsed.match(base, bits);
-  });
+  return isIP(address) !== 0 && addressProblem(address, allowedNetworks) === undefined;
 }
+
+const GONE = "the agent went away";
 
 function openTls(
   destination: Destination,
   address: string,
   signal: AbortSignal,
+  patience: number,
 ): Promise<Result<TLSSocket, DialRefusal>> {
   return new Promise((resolve) => {
+    if (signal.aborted) return resolve(refuse({ code: "upstream_unreachable", detail: GONE }));
     const socket = tlsConnect({
       host: address,
       port: destination.connectTo?.port ?? destination.port,
@@ -112,10 +129,10 @@ function openTls(
     };
     const onError = (error: NodeJS.ErrnoException): void =>
       fail("upstream_unreachable", `cannot connect to ${destination.host}: ${error.code ?? "failed"}`);
-    const onAbort = (): void => fail("upstream_unreachable", "the agent went away");
+    const onAbort = (): void => fail("upstream_unreachable", GONE);
     const timer = setTimeout(
-      () => fail("upstream_timeout", `${destination.host} did not connect in ${CONNECT_TIMEOUT_MS} ms`),
-      CONNECT_TIMEOUT_MS,
+      () => fail("upstream_timeout", `${destination.host} did not connect in time`),
+      patience,
     );
     const settle = (): void => {
       clearTimeout(timer);

@@ -1,24 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which addresses may an upstream have? Special-purpose ones only where a network is listed, metadata never by accident. */
 import ipaddr from "ipaddr.js";
-
-/** Where clouds hand out credentials to whoever asks from the machine. Fixed by the clouds' documentation. */
-const METADATA_ADDRESSES = [
-  "169.254.169.254", // AWS, Azure, Google Cloud, Oracle, DigitalOcean …
-  "169.254.170.2", // AWS ECS task credentials
-  "169.254.170.23", // AWS EKS pod identity
-  "100.100.100.200", // Alibaba Cloud
-  "192.0.0.192", // Oracle Cloud, classic
-  "168.63.129.16", // Azure wire server; looks public
-  "fd00:ec2::254", // AWS
-  "fd00:ec2::23", // AWS EKS pod identity
-  "fd20:ce::254", // Google Cloud
-  "fe80::a9fe:a9fe", // OpenStack
-  "64:ff9b::a9fe:a9fe", // 169.254.169.254 through NAT64 (RFC 6052)
-  "2002:a9fe:a9fe::", // 169.254.169.254 through 6to4 (RFC 3056)
-].map((text) => ipaddr.parse(text));
-
-type Network = [ipaddr.IPv4 | ipaddr.IPv6, number];
+import {
+  contains,
+  METADATA_ADDRESSES,
+  parseAddress,
+  specialPurpose,
+} from "../guard/special-purpose-address.ts";
 
 /** Why `cidr` may not stand in `allowedNetworks`, or undefined. */
 export function networkProblem(cidr: string): string | undefined {
@@ -34,17 +22,13 @@ export function networkProblem(cidr: string): string | undefined {
     : `holds the metadata address ${metadata.toString()}, where clouds hand out credentials; list narrower networks without it`;
 }
 
-/** Why one may not connect to `address`, or undefined. */
+/** Why one may not connect to `address`, or undefined. The same question is asked again of every address that is dialled. */
 export function addressProblem(address: string, allowedNetworks: readonly string[]): string | undefined {
-  const plain = ipaddr.process(address);
-  const range = plain.range();
-  const isMetadata = METADATA_ADDRESSES.some((one) => one.toString() === plain.toString());
-  if (range === "unicast" && !isMetadata) return undefined;
+  const plain = parseAddress(address);
+  if (plain === undefined) return `${address} is no plain IP address`;
+  const purpose = specialPurpose(plain);
+  if (purpose === undefined) return undefined;
   if (allowedNetworks.some((cidr) => contains(ipaddr.parseCIDR(cidr), plain))) return undefined;
   const exact = `${plain.toString()}/${plain.kind() === "ipv4" ? 32 : 128}`;
-  return `${address} is a special-purpose address (${isMetadata ? "cloud metadata" : range}); if it is meant, add \`${exact}\` to allowedNetworks`;
-}
-
-function contains([base, prefix]: Network, address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
-  return base.kind() === address.kind() && address.match([base, prefix] as [ipaddr.IPv6, number]);
+  return `${address} is a special-purpose address (${purpose}); if it is meant, add \`${exact}\` to allowedNetworks`;
 }
