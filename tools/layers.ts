@@ -101,6 +101,7 @@ export const PURE_MODULES = ["kernel", "identity", "guard", "profiles", "policy"
 /** Node built-ins that a pure module may use: they compute and touch nothing. */
 export const PURE_BUILTINS: ReadonlyMap<string, string> = new Map([
   ["node:crypto", "hashes, and reading certificates"],
+  ["node:url", "converts international names"],
   ["node:util", "how values print: a secret must not"],
 ]);
 

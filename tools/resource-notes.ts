@@ -25,8 +25,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "ServerWorkload.profile":
     "What is known of this kind of API: `openai`, `anthropic`, `gemini`, or `http` for any other.",
   "ServerWorkload.hosts":
-    "Exact host names; the profile's own where absent. `http` needs them. No two server workloads share a host and port.",
-  "ServerWorkload.port": "The port of the API. Always TLS.",
+    "Exact host names as DNS has them: lower case, ASCII (`xn--…` for others), no port, no trailing dot, no address, and no wildcard, because a credential is bound to exact hosts. The profile's own where absent; `http` needs them. A name without a dot, and `localhost`, need `connectTo`. No two server workloads share a host and port.",
+  "ServerWorkload.port": "The port of the API. Always TLS. The same host at another port is another API.",
   "ServerWorkload.injection":
     "How the credential is placed; the profile's own where absent. `http` needs it.",
   "ServerWorkload.injection.kind":
@@ -46,7 +46,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "ServerWorkload.connectTo.address": "An IP address.",
   "ServerWorkload.connectTo.port": "A port.",
   "ServerWorkload.allowedNetworks":
-    "Special-purpose networks (loopback, private, link-local …) that this API may be in. Without them such addresses are refused after DNS.",
+    "Special-purpose networks (loopback, private, link-local …) that this API may be in. Without them every address is refused, after DNS, that is not ordinary public unicast by IANA's registries.",
   "ServerWorkload.caCertificates": "PEM certificates that are trusted for this API instead of the system's.",
   "CredentialProvider.kind": "`vault`: a secret of Postern's own encrypted vault.",
   "CredentialProvider.secret": "The name that was given to `postern secret set`. It must be set before.",

@@ -18,11 +18,11 @@ const metadata = z.strictObject({
   description: z.string().max(500).optional(),
 });
 
+/** A shape that no reader takes for an address; the server says more exactly what is wrong with others. */
 const hostname = z
   .string()
-  .max(253)
   .regex(
-    /^(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/,
+    /^(?=.{1,253}$)(?!(.*\.)?([0-9]+|0x[0-9a-f]*)$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/,
     "use an exact lower-case host name (ASCII, no port, no wildcard, no trailing dot)",
   );
 

@@ -3,6 +3,7 @@
 import { X509Certificate } from "node:crypto";
 import type { Injection, ResourceOf } from "@postern/contract";
 import { nearestName } from "../kernel/nearest-name.ts";
+import { hostProblem, resolutionProblem } from "./host-name.ts";
 import { addressProblem, networkProblem } from "./networks.ts";
 import type { Finding, ResourcePath } from "./places.ts";
 import { offeredOperations, type ProfileFacts } from "./profile-facts.ts";
@@ -20,6 +21,7 @@ export function checkServerWorkload(
   const profile = profiles.get(spec.profile);
   const problems = [
     ...(profile === undefined ? unknownProfile(spec, profiles) : profileProblems(resource, profile)),
+    ...hostProblems(spec),
     ...injectionProblems(spec.injection),
     ...networkProblems(spec),
     ...certificateProblems(spec),
@@ -53,6 +55,13 @@ function profileProblems(resource: ServerWorkload, profile: ProfileFacts): Probl
           `is part of the path of operation \`${name}\`, where it would be replaced; use an unmistakable word such as POSTERN_SECRET`,
         ]);
   return [...problems, ...operationProblems(spec, profile)];
+}
+
+function hostProblems({ hosts = [], connectTo }: Spec): Problem[] {
+  return hosts.flatMap((host, index): Problem[] => {
+    const message = hostProblem(host) ?? (connectTo === undefined ? resolutionProblem(host) : undefined);
+    return message === undefined ? [] : [[["hosts", index], message]];
+  });
 }
 
 function operationProblems({ operations = [] }: Spec, profile: ProfileFacts): Problem[] {

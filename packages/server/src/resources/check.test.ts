@@ -295,6 +295,21 @@ describe("connectTo", () => {
   });
 });
 
+describe("hosts", () => {
+  test.each([
+    ["localhost", "the machine itself"],
+    ["intranet", "is a single label"],
+    ["xn--pi-6kc.example", "mixes letters of Latin and Cyrillic"],
+  ])("%s is refused", (host, expected) => {
+    expect(findings(http({ hosts: ["ok.example", host] })).join()).toContain(expected);
+  });
+
+  test("a name that nobody has to resolve may be a single label", () => {
+    const spec = { connectTo: { address: "127.0.0.1", port: 8443 }, allowedNetworks: ["127.0.0.1/32"] };
+    expect(findings(http({ hosts: ["localhost", "intranet"], ...spec }))).toEqual([]);
+  });
+});
+
 describe("allowedNetworks", () => {
   test.each([
     "0.0.0.0/0",

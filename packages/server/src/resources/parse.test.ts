@@ -84,7 +84,15 @@ describe("refused by the schema is", () => {
     ["operations: [{ name: x, method: GET, paht: / }]", "unknown key `paht`; did you mean `path`?"],
     ["connectTo: { address: localhost, port: 1 }", "invalid IPv4 address or invalid IPv6 address"],
     ["port: 70000", "needs at most 65535"],
-    ["hosts: [A.example]", "spec.hosts[0]: use an exact lower-case host name"],
+    [
+      "hosts: [A.example]",
+      "f0.yaml:3:32 spec.hosts[0]: is not in lower case; write one form, such as `a.example`",
+    ],
+    [
+      "hosts: [ok.example, 7.example:8443]",
+      "3:44 spec.hosts[1]: holds a port; write `port: 8443` beside hosts",
+    ],
+    ["hosts: [7]", "spec.hosts[0]: expected text, found a number"],
   ])("%s", (spec, expected) => {
     expect(problems(workload(spec)).join("\n")).toContain(expected);
   });

@@ -3,6 +3,7 @@
 import { resourceSchema } from "@postern/contract";
 import { z } from "zod";
 import { nearestName } from "../kernel/nearest-name.ts";
+import { hostProblem } from "./host-name.ts";
 import type { ResourcePath } from "./places.ts";
 
 export interface SchemaIssue {
@@ -49,9 +50,13 @@ function messageOf(issue: z.core.$ZodIssue, path: ResourcePath, saw: unknown): s
     case "too_big":
       return `needs at ${sizeOf(issue)}`;
     default:
-      return lowerFirst(issue.message);
+      return (
+        (isHost(path) && typeof saw === "string" ? hostProblem(saw) : undefined) ?? lowerFirst(issue.message)
+      );
   }
 }
+
+const isHost = (path: ResourcePath): boolean => path[0] === "spec" && path[1] === "hosts";
 
 function sizeOf(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig): string {
   const bound = issue.code === "too_small" ? `least ${issue.minimum}` : `most ${issue.maximum}`;

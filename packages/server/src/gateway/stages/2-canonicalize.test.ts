@@ -81,6 +81,70 @@ describe("canonical target", () => {
   });
 });
 
+/** Spellings of the host, and whether they name the tunnel's. Absent is no absolute form, or no server name. */
+const SPELLINGS = [
+  ["api.openai.com", true],
+  ["API.OPENAI.COM", true],
+  ["evil.example", false],
+  ["api.openai.com.", false],
+  ["api.openai.com.evil.example", false],
+  ["evil-api.openai.com", false],
+  ["openai.com", false],
+  ["", false],
+] as const;
+const PORTS = [
+  ["", true],
+  [":443", true],
+  [":8443", false],
+  [":0443", false],
+  [":", false],
+] as const;
+const AUTHORITIES = SPELLINGS.flatMap(([host, isHost]) =>
+  PORTS.map(([port, isPort]) => ({ text: host + port, isSame: isHost && isPort })),
+);
+const NONE = { text: undefined, isSame: true };
+
+describe("CONNECT, server name, absolute form and Host", () => {
+  it("are one place in every combination that passes, and no other combination passes", () => {
+    const names = [NONE, ...SPELLINGS.map(([text, isSame]) => ({ text, isSame }))];
+    let passed = 0;
+    for (const serverName of names)
+      for (const absolute of [NONE, ...AUTHORITIES])
+        for (const host of AUTHORITIES) {
+          const target = `${absolute.text === undefined ? "" : `https://${absolute.text}`}/v1/models`;
+          const result = request(target, host.text, tunnel(serverName.text));
+          const agree = serverName.isSame && absolute.isSame && host.isSame;
+          expect([serverName.text, target, host.text, result.ok]).toEqual([
+            serverName.text,
+            target,
+            host.text,
+            agree,
+          ]);
+          if (result.ok) passed++;
+        }
+    // 3 server names, 5 absolute forms, 4 hosts.
+    expect(passed).toBe(60);
+  });
+
+  it("of a proxy request: absolute form and Host agree, or it is refused", () => {
+    for (const absolute of AUTHORITIES)
+      for (const host of AUTHORITIES) {
+        const result = request(`https://${absolute.text}/v1/models`, host.text);
+        // Two other places that agree are one place too: whether it is registered is asked later.
+        const agree =
+          spellOut(absolute.text) !== undefined && spellOut(absolute.text) === spellOut(host.text);
+        expect([absolute.text, host.text, result.ok]).toEqual([absolute.text, host.text, agree]);
+      }
+  });
+});
+
+/** The place that an authority names, written without the code under test. */
+function spellOut(text: string): string | undefined {
+  const [host = "", port] = text.toLowerCase().split(":");
+  if (host === "" || host.endsWith(".") || port === "" || port?.startsWith("0") === true) return undefined;
+  return `${host}:${port ?? "443"}`;
+}
+
 describe("canonical path", () => {
   it.each([
     ...["/a/../b", "/a/./b", "/..", "/a/%2e%2E/b", "/a/.%2e/b", "/a/..;x=1/b", "/a/%2e%2e;/b", "/a/..%3bx/b"],
@@ -155,7 +219,35 @@ describe("authority", () => {
     "[::1",
     "ä.example",
     "a:1:2",
+    ...[
+      "a:0443",
+      "a:00443",
+      "a:+443",
+      "a:443 ",
+      "a:4a",
+      "user@a",
+      "user:x@a",
+      "a/",
+      "a?",
+      "a#",
+      "a\\b",
+      "a\tb",
+    ],
+    ...["a-.b", "a.-b", "-", ".", "..", "*.a", "%61", "a%2eb", "a\0", "a,b", "a;b", "\u00df.b", "\u0430pi.b"],
+    ...["\uff41.b", "a\u3002b", "a\u00adb", `${"a".repeat(64)}.b`, `${"a.".repeat(127)}aa`, "1::2", "::1"],
+    ...["[::1", "::1]", "[]", "[::1%eth0]", "[::1%25eth0]", "[v1.a]"],
   ])("refuses %j", (text) => {
     expect(parseAuthority(text, 443)).toBeUndefined();
+  });
+
+  it.each([
+    ["A.Example", { host: "a.example", port: 443 }],
+    ["a.example:8443", { host: "a.example", port: 8443 }],
+    ["XN--FA-HIA.example", { host: "xn--fa-hia.example", port: 443 }],
+    ["0x7f.1", { host: "0x7f.1", port: 443 }],
+    ["[::FFFF:127.0.0.1]:1", { host: "[::ffff:127.0.0.1]", port: 1 }],
+    [`${"a".repeat(63)}.b`, { host: `${"a".repeat(63)}.b`, port: 443 }],
+  ])("reads %j, which then has to be registered as it is", (text, authority) => {
+    expect(parseAuthority(text, 443)).toEqual(authority);
   });
 });

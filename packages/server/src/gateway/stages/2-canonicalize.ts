@@ -18,16 +18,18 @@ export interface Authority {
   readonly port: number;
 }
 
-/** `host[:port]`, lower-cased; refuses user information, trailing dots, brackets left open, odd ports. */
+/**
+ * `host[:port]`, lower-cased; refuses what is not ASCII, user information, trailing dots, labels that DNS does not
+ * have (RFC 1123 §2.1, RFC 1035 §2.3.4), brackets left open, and ports in another spelling than their own.
+ */
 export function parseAuthority(text: string, defaultPort: number): Authority | undefined {
-  const match = /^([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?$/.exec(text);
+  const match = /^([A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([1-9][0-9]{0,4}))?$/.exec(text);
   if (match === null) return undefined;
   const host = match[1]!.toLowerCase();
   const port = match[2] === undefined ? defaultPort : Number(match[2]);
-  if (port < 1 || port > 65_535) return undefined;
-  if (host.endsWith(".") || host.startsWith(".") || host.startsWith("-") || host.includes(".."))
-    return undefined;
-  return { host, port };
+  if (port > 65_535) return undefined;
+  const isName = host.split(".").every((label) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(label));
+  return isName || host.startsWith("[") ? { host, port } : undefined;
 }
 
 export function canonicalize(request: RawRequest, entrance: Entrance): Result<CanonicalRequest, Refusal> {
