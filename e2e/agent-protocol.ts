@@ -8,6 +8,8 @@ export type AgentCommand =
       readonly id: number;
       readonly serverName?: string | undefined;
       readonly alpn: readonly string[];
+      /** Goes on with any certificate. */
+      readonly isCareless?: boolean;
     }
   | { readonly do: "write"; readonly id: number; readonly bytes: string }
   | { readonly do: "pause" | "end" | "destroy"; readonly id: number };

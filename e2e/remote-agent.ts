@@ -24,11 +24,16 @@ function obey(command: AgentCommand): void {
     case "connect":
       return watch(command.id, connect(gate(command.to)));
     case "tls": {
-      const { serverName: servername, alpn: ALPNProtocols } = command;
+      const { serverName: servername, alpn: ALPNProtocols, isCareless = false } = command;
       socket!.removeAllListeners("data");
       return watch(
         command.id,
-        connectTls({ socket: socket!, ...(servername === undefined ? {} : { servername }), ALPNProtocols }),
+        connectTls({
+          socket: socket!,
+          ...(servername === undefined ? {} : { servername }),
+          ALPNProtocols,
+          rejectUnauthorized: !isCareless,
+        }),
       );
     }
     case "write":

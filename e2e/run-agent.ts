@@ -147,8 +147,8 @@ export class AgentConnection {
     this.say({ do: "write", id: this.id, bytes: Buffer.from(bytes as string, "latin1").toString("base64") });
   }
 
-  tls(serverName: string | undefined, alpn: readonly string[] = ["http/1.1"]): void {
-    this.say({ do: "tls", id: this.id, serverName, alpn });
+  tls(serverName: string | undefined, alpn: readonly string[] = ["http/1.1"], isCareless = false): void {
+    this.say({ do: "tls", id: this.id, serverName, alpn, isCareless });
   }
 
   pause(): void {

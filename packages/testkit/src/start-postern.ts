@@ -15,6 +15,8 @@ export interface StartPosternOptions {
   /** More arguments for `postern up`. */
   readonly args?: readonly string[];
   readonly env?: ProgramOptions["env"];
+  /** A command, with its arguments, that starts the server, such as one that changes what it sees. */
+  readonly through?: readonly string[];
 }
 
 export interface Postern {
@@ -37,7 +39,9 @@ export interface Postern {
 export async function startPostern(options: StartPosternOptions = {}): Promise<Postern> {
   const folder = options.folder ?? (await mkdtemp(join(tmpdir(), "postern-test-")));
   const env = { ...options.env, POSTERN_HOME: folder };
-  const server = startProgram(POSTERN, ["up", "--data", folder, ...(options.args ?? [])], { env });
+  const up = [POSTERN, "up", "--data", folder, ...(options.args ?? [])];
+  const [first, ...rest] = [...(options.through ?? []), ...up] as [string, ...string[]];
+  const server = startProgram(first, rest, { env });
   const commands = new Set<RunningProgram>();
   const remove = async () => {
     if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
