@@ -59,6 +59,14 @@ describe("opening a log that contradicts its checkpoint", () => {
       (folder) => flipByte(join(folder, "tile/entries/002"), 30),
     ],
     [
+      "an entry of the open bundle was changed and a torn one lies behind it",
+      /another root/,
+      (folder) => {
+        flipByte(join(folder, "tile/entries/002"), 30);
+        appendFileSync(join(folder, "tile/entries/002"), "torn");
+      },
+    ],
+    [
       "the tail was cut off",
       /700 entries were signed and only the first 699/,
       (folder) => {

@@ -57,7 +57,7 @@ const TILE_BYTES = TILE_WIDTH * HASH_BYTES;
 export function recoverLog(options: RecoveryOptions): Recovered {
   const { folder } = options;
   const checkpoint = readCheckpoint(options);
-  const { end, cutBytes } = findEnd(options, checkpoint?.size ?? 0);
+  const { end, cut } = findEnd(options, checkpoint?.size ?? 0);
   const fullBundles = end.number + (end.entries === TILE_WIDTH ? 1 : 0);
   const size = end.number * TILE_WIDTH + end.entries;
   let first = Math.max(0, fullBundles - options.rehashBundles);
@@ -70,6 +70,8 @@ export function recoverLog(options: RecoveryOptions): Recovered {
       throw contradiction(checkpoint, state.firstDifference);
     }
   }
+  // Not before all of the above: a refusal says that nothing was changed.
+  const cutBytes = cut();
   const leaves = end.entries === TILE_WIDTH ? [] : leafHashes(folder, fullBundles);
   const tiles = HashTiles.restore(state.hashes, leaves);
   const rebuilt = state.wrongTiles.concat(tiles.toKeep.splice(0).filter((tile) => !isOnDisk(folder, tile)));
@@ -107,11 +109,11 @@ function readCheckpoint({ folder, key }: RecoveryOptions): (Checkpoint & { note:
   return { ...verified.value, note };
 }
 
-/** The last whole entry; what lies behind it is put aside, unless the checkpoint vouches for it. */
+/** The last whole entry, unless the checkpoint vouches for more. `cut` puts aside what lies behind it, and counts it. */
 function findEnd(
   { folder, now }: RecoveryOptions,
   signedSize: number,
-): { end: BundlePosition; cutBytes: number } {
+): { end: BundlePosition; cut: () => number } {
   let number = Math.max(0, Math.floor((signedSize - 1) / TILE_WIDTH));
   for (;;) {
     const bytes = readIfThere(join(folder, tilePath("entries", number)));
@@ -126,9 +128,11 @@ function findEnd(
       number++;
       continue;
     }
-    const cut = { folder, now, number };
-    const cutBytes = cutTail(cut, bytes, kept) + (next ? setLaterAside(cut) : 0);
-    return { end: { number, entries: sound.length, bytes: kept, exists: bytes !== undefined }, cutBytes };
+    const place = { folder, now, number };
+    return {
+      end: { number, entries: sound.length, bytes: kept, exists: bytes !== undefined },
+      cut: () => cutTail(place, bytes, kept) + (next ? setLaterAside(place) : 0),
+    };
   }
 }
 

@@ -34,6 +34,14 @@ describe("top-level field of a JSON body", () => {
     return expect(field(text)).resolves.toEqual({ ok: false, reason });
   });
 
+  it("refuses letters that fold to those of the field, ſ to s and the Kelvin sign to k", async () => {
+    for (const key of ["ta\u017fk", "tas\u212a", "TA\u017fK"])
+      expect(await topLevelString(Buffer.from(JSON.stringify({ task: "a", [key]: "b" })), "task")).toEqual({
+        ok: false,
+        reason: "duplicate_field",
+      });
+  });
+
   it("refuses bytes that are not UTF-8", () => {
     const bytes = Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]);
     return expect(topLevelString(bytes, "model")).resolves.toMatchObject({ ok: false });

@@ -137,7 +137,7 @@ class Scan {
     if (key === this.#field) {
       this.#exact++;
       this.#isField = true;
-    } else if (key.toLowerCase() === this.#field.toLowerCase()) this.#similar++;
+    } else if (folded(key) === folded(this.#field)) this.#similar++;
   }
 
   #anyValue(byte: number): boolean {
@@ -238,6 +238,9 @@ class Scan {
     return true;
   }
 }
+
+/** As parsers do that fold more than ASCII, such as Go's: `ſ` (U+017F) is an `s` to them, and U+212A a `k`. */
+const folded = (key: string): string => key.toUpperCase().toLowerCase();
 
 const NUMBER_BYTE = new Uint8Array(256);
 for (const character of "+-.0123456789eE") NUMBER_BYTE[character.charCodeAt(0)] = 1;

@@ -141,6 +141,13 @@ describe("a hostile answer", () => {
     expect(meter.finish()).toEqual({ inputTokens: 7 });
   });
 
+  it("with one huge event has nothing read from the end of it, wherever it was cut", () => {
+    const meter = new UsageMeter(profiles.get("openai")!, "text/event-stream");
+    meter.feed(Buffer.from(`data: ${"x".repeat(300_000)}`));
+    meter.feed(Buffer.from(sse({ usage: { prompt_tokens: 7 } }).slice("event: x\n".length)));
+    expect(meter.finish()).toBeUndefined();
+  });
+
   it("with a huge JSON body reports nothing", () => {
     const body = JSON.stringify({ pad: "x".repeat(1_100_000), usage: { prompt_tokens: 5 } });
     expect(usage("openai", "application/json", body, 65_536)).toBe(undefined);

@@ -43,7 +43,9 @@ export class UsageMeter {
   #feedEvents(chunk: Buffer): void {
     let from = 0;
     for (let end = chunk.indexOf(0x0a); end !== -1; end = chunk.indexOf(0x0a, from)) {
-      this.#readLine(Buffer.concat([...this.#pending, chunk.subarray(from, end)]));
+      // Of an event that is too long nothing is read: not its end either, as if that were an event.
+      if (this.#size + end - from <= LARGEST_EVENT)
+        this.#readLine(Buffer.concat([...this.#pending, chunk.subarray(from, end)]));
       this.#pending = [];
       this.#size = 0;
       from = end + 1;

@@ -84,10 +84,17 @@ function operationProblems({ operations = [] }: Spec, profile: ProfileFacts): Pr
   });
 }
 
+const PARAMETER = /\{[A-Za-z][A-Za-z0-9_]*\}/g;
+
 /** Requests are matched in canonical form; a template that is not canonical would never match. */
 function templateProblem(path: string): string | undefined {
-  const literal = path.replace(/\{[A-Za-z][A-Za-z0-9_]*\}/g, "x");
+  const names = path.match(PARAMETER) ?? [];
+  const literal = path.replace(PARAMETER, "x");
   if (/[{}]/.test(literal)) return "has a brace that is no parameter; write {name}";
+  if (new Set(names).size < names.length) return "has a parameter twice; give each its own name";
+  // Two in one part could share its text in many ways: a long path would take very long to match.
+  if (path.split(/[/:]/).some((part) => (part.match(PARAMETER) ?? []).length > 1))
+    return "has two parameters with neither / nor : between them; make them one";
   if (/%(?![0-9A-F]{2})/.test(literal)) return "has a % that is no upper-case percent-encoding";
   const segments = literal.split("/").slice(1);
   if (segments.some((segment) => segment === "." || segment === ".."))

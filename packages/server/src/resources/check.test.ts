@@ -253,6 +253,9 @@ test.each([
   [[{ name: "x", method: "GET", path: "/a/../b" }], "dot segment"],
   [[{ name: "x", method: "GET", path: "//b" }], "empty segment"],
   [[{ name: "x", method: "GET", path: "/{a" }], "brace"],
+  [[{ name: "x", method: "GET", path: "/{a}/{a}" }], "a parameter twice"],
+  [[{ name: "x", method: "GET", path: "/{a}{b}" }], "two parameters"],
+  [[{ name: "x", method: "GET", path: "/x/{a}-{b}:run" }], "two parameters"],
   [[{ name: "x", method: "GET", path: "/%2g" }], "percent-encoding"],
 ])("operations %j are refused", (operations, expected) => {
   expect(findings(workload("openai", { operations })).join()).toContain(expected);

@@ -18,10 +18,13 @@ export interface ProcessStat {
   readonly startTime: bigint;
 }
 
-/** `/proc/PID/stat`; a zombie counts as gone. The name in it may hold spaces and brackets. */
 export function readStat(pid: number): ProcessStat | undefined {
   const text = attempt(() => readFileSync(`/proc/${pid}/stat`, "latin1"));
-  if (text === undefined) return undefined;
+  return text === undefined ? undefined : parseStat(text);
+}
+
+/** `/proc/PID/stat`; a zombie counts as gone. The name in it may hold spaces, brackets and line ends. */
+export function parseStat(text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   const [state, parent] = fields;
   const startTime = fields[19];
@@ -62,17 +65,37 @@ export interface Credentials {
 /** Effective user and group, as this server's user namespace sees them. */
 export function readCredentials(pid: number): Credentials | undefined {
   const text = attempt(() => readFileSync(`/proc/${pid}/status`, "latin1"));
-  const effective = (name: string) => new RegExp(`^${name}:\\t\\d+\\t(\\d+)`, "m").exec(text ?? "")?.[1];
+  return text === undefined ? undefined : parseCredentials(text);
+}
+
+/**
+ * Of `/proc/PID/status`. The process chooses the name in its first line, in which the kernel escapes line feeds and
+ * nothing else: no other character may begin a line here, as `m` lets a carriage return do.
+ */
+export function parseCredentials(text: string): Credentials | undefined {
+  const lines = text.split("\n");
+  const effective = (name: string) =>
+    lines
+      .map((line) => new RegExp(`^${name}:\\t\\d+\\t(\\d+)\\t`).exec(line)?.[1])
+      .find((id) => id !== undefined);
   const uid = effective("Uid");
   const gid = effective("Gid");
   return uid === undefined || gid === undefined ? undefined : { uid: Number(uid), gid: Number(gid) };
 }
 
-/** Path in the unified hierarchy, or of the systemd hierarchy on older machines. */
 export function readCgroup(pid: number): string | undefined {
   const text = attempt(() => readFileSync(`/proc/${pid}/cgroup`, "utf8"));
-  const line = /^0::(.*)$/m.exec(text ?? "") ?? /^\d+:name=systemd:(.*)$/m.exec(text ?? "");
-  return line?.[1];
+  return text === undefined ? undefined : parseCgroup(text);
+}
+
+/**
+ * Path in the unified hierarchy, or of the systemd hierarchy on older machines. Names of groups hold no line feed; any
+ * other character may stand in them.
+ */
+export function parseCgroup(text: string): string | undefined {
+  const lines = text.split("\n");
+  const after = (start: RegExp) => lines.find((line) => start.test(line))?.replace(start, "");
+  return after(/^0::/) ?? after(/^\d+:name=systemd:/);
 }
 
 export interface Executable {

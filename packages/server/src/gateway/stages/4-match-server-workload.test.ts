@@ -59,6 +59,16 @@ describe("the operation", () => {
     expect(result.value.model).toBe(model);
   });
 
+  it("takes every name of a parameter that a resource may have", async () => {
+    const workload = workloadOf("http", {
+      operations: [
+        { name: "thing.get", method: "GET", path: "/{owner_1}/x{Thing2}:{model}", model: { path: "model" } },
+      ],
+    });
+    const result = await match(workload, "/a/xb:c", "", [], { method: "GET" });
+    expect(result).toMatchObject({ ok: true, value: { operation: "thing.get", model: "c" } });
+  });
+
   it("takes an alias for base URLs only, and sends the real path", async () => {
     const aliased = await match(anthropic, "/messages", '{"model":"m"}');
     expect(aliased).toMatchObject({ ok: true, value: { canonical: { path: "/v1/messages" } } });

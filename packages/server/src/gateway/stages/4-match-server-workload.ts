@@ -104,7 +104,7 @@ function templateOf(path: string): RegExp {
   const known = templates.get(path);
   if (known !== undefined) return known;
   const source = path
-    .split(/(\{[a-zA-Z]+\})/)
+    .split(/(\{[A-Za-z][A-Za-z0-9_]*\})/)
     .map((part) =>
       /^\{.*\}$/.test(part)
         ? `(?<${part.slice(1, -1)}>[^/:]+)`
