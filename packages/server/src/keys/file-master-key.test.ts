@@ -17,7 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { loadFileMasterKey, loadReferencedMasterKey } from "./file-master-key.ts";
+import { loadFileMasterKey, loadReferencedMasterKey, removeDrafts } from "./file-master-key.ts";
 import { masterKey } from "./master-key.ts";
 
 let folder: string;
@@ -86,6 +86,18 @@ describe("the master key file", () => {
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(readdirSync(folder)).toEqual(["master.key"]);
     expect((await loadFileMasterKey(path, [first.id])).id).toBe(first.id);
+  });
+
+  test("leaves no draft of a server that was killed while it made one, and nothing else is taken away", async () => {
+    const { id } = await loadFileMasterKey(path, []);
+    const [drafts, others] = [
+      ["master.key.0123456789ab.new", "master.key.next.0123456789ab.new"],
+      ["master.key", "master.key.new", "master.key.old-01234567", "notes.0123456789ab.new"],
+    ];
+    for (const name of [...drafts, ...others.slice(1)]) writeFileSync(join(folder, name), "left");
+    removeDrafts(path);
+    expect(readdirSync(folder).toSorted()).toEqual(others);
+    expect((await loadFileMasterKey(path, [id])).id).toBe(id);
   });
 
   test("is made by one of two simultaneous first starts; the other does not overwrite it", async () => {

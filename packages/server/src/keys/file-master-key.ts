@@ -6,10 +6,10 @@
  * under which everything stored is silently worthless.
  */
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, readdirSync, rmSync } from "node:fs";
 import { link, open, rename, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { Fault } from "../kernel/fault.ts";
 import { KEY_BYTES } from "./aes-gcm.ts";
 import type { KeyEncryption } from "./key-encryption.ts";
@@ -145,6 +145,15 @@ async function readPrivately(file: FileHandle, path: string): Promise<Buffer> {
   }
   return await file.readFile();
 }
+
+/** What a server left that was killed while it made a key: nothing was ever sealed under it. */
+export function removeDrafts(path: string): void {
+  const [folder, name] = [dirname(path), basename(path)];
+  for (const found of readdirSync(folder))
+    if (found.startsWith(name) && DRAFT.test(found)) rmSync(join(folder, found));
+}
+
+const DRAFT = /\.[0-9a-f]{12}\.new$/;
 
 /**
  * Durable before anything is sealed under it, and complete or not there at all: a start that was

@@ -7,7 +7,12 @@ import type { Config } from "../config/config.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { Fault } from "../kernel/fault.ts";
 import type { Log } from "../kernel/log.ts";
-import { loadFileMasterKey, loadNextKey, loadReferencedMasterKey } from "../keys/file-master-key.ts";
+import {
+  loadFileMasterKey,
+  loadNextKey,
+  loadReferencedMasterKey,
+  removeDrafts,
+} from "../keys/file-master-key.ts";
 import { KeyRing } from "../keys/key-ring.ts";
 import { resolveReference } from "../keys/reference.ts";
 import { holdsPassword } from "../store/postgres/connection-settings.ts";
@@ -39,8 +44,9 @@ export async function openStorage(config: Config, clock: Clock, log: Log): Promi
 /** Beginning of the names of copies that exist while a backup is taken. */
 export const BACKUP_COPY = "backup-";
 
-/** What a server left that was killed while it took a backup. */
+/** What a server left that was killed while it took a backup or made a key. */
 function removeLeftovers(dataFolder: string): void {
+  removeDrafts(keyFile(dataFolder));
   for (const name of readdirSync(dataFolder))
     if (name.startsWith(BACKUP_COPY) && /\.db(-\w+)?$/.test(name)) rmSync(join(dataFolder, name));
 }
