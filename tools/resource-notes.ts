@@ -3,7 +3,7 @@
 
 export const KIND_NOTES: Readonly<Record<string, string>> = {
   TrustProvider:
-    "Which evidence about a caller is believed. Today there is one kind: what the Linux kernel says of a local process.",
+    "Which evidence about a workload is believed, and from whom: see [trust providers](guides/trust-providers.md).",
   Agent: "An AI agent: which facts make a process this agent.",
   ServerWorkload:
     "An API that agents call: its hosts, how a credential is placed, what its operations are called.",
@@ -15,10 +15,42 @@ export const KIND_NOTES: Readonly<Record<string, string>> = {
 export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "metadata.name": "The name, one per kind: lower-case letters, digits and inner hyphens, 1 to 63.",
   "metadata.description": "Free text for people. Not encrypted: write no secret here.",
-  "TrustProvider.kind": "`process`: the kernel names the process behind each connection.",
+  "TrustProvider.kind":
+    "`process`: the kernel names the process behind each connection. The others are issuers of tokens; `oidc` is any issuer.",
+  "TrustProvider.issuer":
+    "Who signs, exactly as in the claim `iss`. `oidc` needs it; the public one for `github-actions`, `gitlab` and `terraform-cloud` where absent.",
+  "TrustProvider.ownerIds":
+    "`github-actions`: ids of the users and organizations whose repositories count. Needed.",
+  "TrustProvider.namespaceIds":
+    "`gitlab`: ids of the groups and users that projects must be directly in. Needed.",
+  "TrustProvider.organizationIds": "`terraform-cloud`: ids of the organizations that count. Needed.",
+  "TrustProvider.projectIds":
+    "`gcp`: projects whose virtual machines count. This or `serviceAccountIds` is needed; where both are there, both must hold.",
+  "TrustProvider.serviceAccountIds": "`gcp`: unique ids of the service accounts that count.",
+  "TrustProvider.tenantId": "`azure`: id of the one directory whose tokens count. Needed.",
+  "TrustProvider.tokenVersion": "`azure`: 1 for managed identities, 2 for applications that ask for it.",
+  "TrustProvider.mapping":
+    "`oidc`: name of a fact → claim that it is read from, by name, or by JSON pointer where it starts with a slash.",
+  "TrustProvider.algorithms": "`oidc`: signature algorithms that are taken.",
+  "TrustProvider.singleUse": "`oidc`: whether each token counts once, by its `jti`.",
+  "TrustProvider.audience":
+    "What tokens must be made for, and for nothing else: a name that only Postern uses. Needed by every kind but `process`.",
+  "TrustProvider.conditions": "What every token must say, whoever the agent is.",
+  "TrustProvider.conditions.claim":
+    "A claim by name, or by JSON pointer where it starts with a slash, such as `/kubernetes.io/namespace`.",
+  "TrustProvider.conditions.oneOf": "Values, one of which it must have; of a list one entry.",
+  "TrustProvider.maxTokenLifetime":
+    "Seconds from `iat` to `exp` that a token may live. 3600, a day for `gitlab`, 25 hours for `terraform-cloud` and `azure`, where absent.",
+  "TrustProvider.connectTo":
+    "Connect there instead of resolving the issuer's host. TLS still verifies the host's name.",
+  "TrustProvider.connectTo.address": "An IP address.",
+  "TrustProvider.connectTo.port": "A port.",
+  "TrustProvider.allowedNetworks":
+    "Special-purpose networks (loopback, private, link-local …) that the issuer may be in. Without them such addresses are refused after DNS.",
+  "TrustProvider.caCertificates": "PEM certificates that are trusted for the issuer instead of the system's.",
   "Agent.trustProvider": "Name of a TrustProvider.",
   "Agent.selectors":
-    "Facts that must all hold, compared exactly: see [selectors](guides/isolation.md#who-the-agent-is). Two agents must not have the same ones.",
+    "Facts that must all hold, compared exactly: see [selectors](guides/trust-providers.md#selectors). Two agents must not have the same ones.",
   "Agent.owner": "Who answers for it. For people.",
   "Agent.purpose": "What it is for. For people.",
   "Agent.expiresAt": "From this instant on the agent is refused.",

@@ -7,7 +7,7 @@ import { FIELD_NOTES, KIND_NOTES } from "./resource-notes.ts";
 /** The part of JSON Schema that zod writes for our shapes. */
 interface Schema {
   readonly type?: string;
-  readonly const?: string | boolean;
+  readonly const?: string | number | boolean;
   readonly format?: string;
   readonly default?: unknown;
   readonly minimum?: number;
@@ -54,7 +54,9 @@ function fieldsOf(schema: Schema, key: string, path: string): Field[] {
         found.length > 1 && found.every((each) => each.const !== undefined)
           ? constants(found)
           : typeOf(inner),
-      need: needOf(inner, isRequired),
+      need: found.some((each) => JSON.stringify(each.default) !== JSON.stringify(inner.default))
+        ? ""
+        : needOf(inner, isRequired),
     };
     return [field, ...fieldsOf(inner, field.key, `${field.path}${inner.type === "array" ? "[]" : ""}`)];
   });
@@ -71,15 +73,22 @@ function needOf(schema: Schema, isRequired: boolean): string {
 function typeOf(schema: Schema): string {
   if (schema.const !== undefined) return `\`${String(schema.const)}\``;
   if (schema.type === "array") {
+    const { maxItems, minItems } = schema;
+    const most = maxItems === undefined ? "" : `at most ${maxItems}`;
     const limits =
-      schema.minItems === undefined ? `at most ${schema.maxItems}` : `${schema.minItems}–${schema.maxItems}`;
+      minItems === undefined
+        ? most
+        : maxItems === undefined
+          ? `at least ${minItems}`
+          : `${minItems}–${maxItems}`;
     return `list (${limits}) of ${typeOf(schema.items ?? {})}`;
   }
   if (schema.type === "integer") return `integer, ${schema.minimum}–${schema.maximum}`;
   if (schema.format === "date-time") return "date and time with offset";
+  if (schema.type === "boolean") return "`true` or `false`";
   if (schema.type === "object" || schema.oneOf !== undefined) return "object";
   if (schema.anyOf !== undefined)
-    return [...new Set(schema.anyOf.map(({ format }) => format ?? "string"))].join(" or ");
+    return [...new Set(schema.anyOf.map((each) => each.format ?? typeOf(each)))].join(" or ");
   return schema.maxLength === undefined ? "string" : `string, at most ${schema.maxLength}`;
 }
 

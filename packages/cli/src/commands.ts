@@ -2,6 +2,7 @@
 /** All commands, in the order in which a newcomer meets them. */
 import type { Command } from "./command.ts";
 import { agentCommands } from "./commands/agents.ts";
+import { attest } from "./commands/attest.ts";
 import { auditCommands } from "./commands/audit.ts";
 import { demo } from "./commands/demo.ts";
 import { backupCommands } from "./commands/backup.ts";
@@ -20,6 +21,7 @@ export const commands: readonly Command[] = [
   ...secretCommands,
   ...resourceCommands,
   why,
+  attest,
   ...agentCommands,
   ...auditCommands,
   ...vaultCommands,

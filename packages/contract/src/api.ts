@@ -180,3 +180,35 @@ export interface AuditTilesResponse {
   /** Entries that the checkpoint in it covers. */
   readonly size: number;
 }
+
+/** `POST /v1/attest` */
+export interface AttestRequest {
+  /** Name of a TrustProvider. */
+  readonly provider: string;
+  /** Base64. */
+  readonly evidence: string;
+  /** Say why, and what was proved. */
+  readonly explain: boolean;
+}
+
+export interface AttestResponse {
+  /** Of the audit event, which has the exact reason. */
+  readonly id: string;
+  /** `unavailable`: who vouches for the evidence cannot be asked; the same may succeed later. */
+  readonly outcome: "matched" | "refused" | "unavailable";
+  readonly agent?: string;
+  readonly explanation?: AttestExplanation;
+}
+
+export interface AttestExplanation {
+  /** Why no agent was matched, in one word. */
+  readonly reason?: string;
+  readonly detail?: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly selectors: readonly string[];
+  readonly expiresAt?: string;
+  /** Agents that came closest, with the selectors that did not hold. */
+  readonly nearMisses?: readonly { readonly agent: string; readonly failed: readonly string[] }[];
+  /** Where several agents match, or the one that matches may not pass. */
+  readonly agents?: readonly string[];
+}

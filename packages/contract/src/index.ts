@@ -10,3 +10,4 @@ export * from "./api.ts";
 export * from "./problems.ts";
 export * from "./resource-kinds.ts";
 export * from "./resources.ts";
+export * from "./trust-providers.ts";

@@ -6,6 +6,8 @@
  * (`packages/server/src/resources`), which knows what exists.
  */
 import { z } from "zod";
+import { reach } from "./reach.ts";
+import { trustProviderSpec } from "./trust-providers.ts";
 
 /** Lower-case DNS label: resource names stand in paths, Cedar ids and file names. */
 const name = z
@@ -55,10 +57,7 @@ export type Injection = z.infer<typeof injectionSchema>;
 const trustProvider = z.strictObject({
   kind: z.literal("TrustProvider"),
   metadata,
-  spec: z.strictObject({
-    /** `process`: evidence is what the kernel says of a local process. */
-    kind: z.literal("process"),
-  }),
+  spec: trustProviderSpec,
 });
 
 /** One verified fact, `kind:key=value`, such as `process:uid=1000`. Matched exactly. */
@@ -108,17 +107,7 @@ const serverWorkload = z.strictObject({
     injection: injectionSchema.optional(),
     /** Named operations, besides those of the profile. */
     operations: z.array(operation).max(500).optional(),
-    /** Connect here instead of resolving the host; TLS still verifies the host's name. */
-    connectTo: z
-      .strictObject({ address: z.union([z.ipv4(), z.ipv6()]), port: z.int().min(1).max(65_535) })
-      .optional(),
-    /** Special-purpose networks (loopback, private …) that this upstream may be in; none by default. */
-    allowedNetworks: z
-      .array(z.union([z.cidrv4(), z.cidrv6()]))
-      .max(50)
-      .optional(),
-    /** PEM certificates trusted for this upstream instead of the system's. */
-    caCertificates: z.string().max(100_000).optional(),
+    ...reach,
   }),
 });
 

@@ -29,6 +29,7 @@ import { ok, refuse } from "./kernel/result.ts";
 import { ecdsaSigningKey, ed25519SigningKey } from "./keys/signing-keys.ts";
 import { loadProfiles } from "./profiles/profile.ts";
 import type { ChangeWatch } from "./store/changes.ts";
+import { AttestDesk } from "./wiring/attest-desk.ts";
 import { auditSink } from "./wiring/audit-sink.ts";
 import { makeBackup } from "./wiring/backup.ts";
 import { loadAuthority } from "./wiring/authority.ts";
@@ -127,6 +128,13 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     audit: record,
   });
 
+  const attestDesk = new AttestDesk({
+    clock,
+    evidence: store.evidence,
+    state: () => plane.state,
+    audit: record,
+  });
+
   const status = (): StatusResponse => ({
     ready: !isStale(),
     version: VERSION,
@@ -193,6 +201,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
         return ok({ agent, state: change === "cut" ? "cut" : "active", ended: endedByCut.get(agent) ?? 0 });
       },
       openRun: (request, operator) => desk.openRun(request, operator),
+      attest: (request, operator) => attestDesk.attest(request, operator),
       why: (id) => explainDecision(audit, plane.state, id),
       status,
       auditTail: (lines) => tailOf(audit, lines),

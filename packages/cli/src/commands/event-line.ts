@@ -45,7 +45,18 @@ export function eventLine(event: Readonly<Record<string, unknown>>): string {
       return [
         time,
         id,
-        ...words(["kind", "change", "resource_kind", "name", "agent", "run", "version", "reason"]),
+        ...words([
+          "kind",
+          "change",
+          "outcome",
+          "provider",
+          "resource_kind",
+          "name",
+          "agent",
+          "run",
+          "version",
+          "reason",
+        ]),
         ...isolated,
       ].join("  ");
   }

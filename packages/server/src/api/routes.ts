@@ -7,6 +7,8 @@ import {
   type AcceptKeyResponse,
   type AgentStateResponse,
   type ApplyResponse,
+  type AttestRequest,
+  type AttestResponse,
   type AuditTilesResponse,
   type Change,
   type OpenRunRequest,
@@ -54,6 +56,7 @@ export interface OperatorPorts {
     operator: Operator,
   ): Promise<Result<AgentStateResponse, { code: ProblemCode; detail: string }>>;
   openRun(request: OpenRunRequest, operator: Operator): Promise<Result<OpenRunResponse, string>>;
+  attest(request: AttestRequest, operator: Operator): Promise<Result<AttestResponse, string>>;
   why(id: string): Promise<WhyResponse | undefined>;
   status(): StatusResponse;
   /** Newest events, oldest first. */
@@ -83,6 +86,7 @@ export function operatorRoutes(ports: OperatorPorts): readonly Route[] {
     { method: "POST", path: "/v1/agents/:/cut", handler: (call) => agentState(ports, call, "cut") },
     { method: "POST", path: "/v1/agents/:/restore", handler: (call) => agentState(ports, call, "restore") },
     { method: "POST", path: "/v1/runs", handler: (call) => openRun(ports, call) },
+    { method: "POST", path: "/v1/attest", handler: (call) => attest(ports, call) },
     { method: "GET", path: "/v1/decisions/:", handler: (call) => why(ports, call) },
     { method: "GET", path: "/v1/audit/events", handler: (call) => auditEvents(ports, call) },
     { method: "POST", path: "/v1/audit/tiles", handler: (call) => auditTiles(ports, call) },
@@ -203,6 +207,18 @@ async function openRun(ports: OperatorPorts, call: Call): Promise<OpenRunRespons
   const run = await ports.openRun({ ...rest, ...(agent === undefined ? {} : { agent }) }, call.operator);
   if (!run.ok) throw new ApiRefusal("resource_conflict", run.reason);
   return run.value;
+}
+
+const attestSchema = z.strictObject({
+  provider: z.string().max(100),
+  evidence: z.base64().max(100_000),
+  explain: z.boolean(),
+});
+
+async function attest(ports: OperatorPorts, call: Call): Promise<AttestResponse> {
+  const answer = await ports.attest(checked(attestSchema, await call.json()), call.operator);
+  if (!answer.ok) throw new ApiRefusal("not_found", answer.reason);
+  return answer.value;
 }
 
 async function why(ports: OperatorPorts, { parameters: [id = ""] }: Call): Promise<WhyResponse> {

@@ -21,7 +21,14 @@ export interface AuditEvent {
 
 /** What happened, in Postern's own words; OCSF's class is coarser. */
 export type EventKind =
-  "decision" | "outcome" | "resource_change" | "secret_change" | "agent_state" | "run" | "server";
+  | "decision"
+  | "outcome"
+  | "resource_change"
+  | "secret_change"
+  | "agent_state"
+  | "run"
+  | "server"
+  | "attestation";
 
 export type Severity = "informational" | "low" | "medium" | "high";
 
@@ -30,7 +37,7 @@ const SEVERITY_ID: Readonly<Record<Severity, number>> = { informational: 1, low:
 export interface EventFrame {
   readonly id: string;
   readonly time: Instant;
-  readonly classUid: 3001 | 3004 | 6002 | 6003;
+  readonly classUid: 3001 | 3002 | 3004 | 6002 | 6003;
   readonly activityId: number;
   readonly severity: Severity;
   readonly succeeded: boolean;

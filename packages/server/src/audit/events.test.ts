@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import canonicalize from "canonicalize";
 import { describe, expect, it } from "vitest";
+import { attestationEvent } from "./attestation-event.ts";
 import {
   agentStateEvent,
   resourceChangeEvent,
@@ -38,6 +39,16 @@ const outcome = {
   ended: "complete",
 } as const;
 
+const attestation = {
+  ...base,
+  outcome: "refused",
+  provider: "ci",
+  providerKind: "oidc",
+  evidenceDigest: "00",
+  selectors: [],
+  operatorUid: 0,
+} as const;
+
 const bytesOf = (event: AuditEvent): number => Buffer.byteLength(canonicalize(event)!);
 
 describe("an event", () => {
@@ -72,6 +83,18 @@ describe("an event", () => {
       );
       expect(bytesOf(agentStateEvent({ ...base, change: "cut", agent: huge, reason: huge }))).toBeLessThan(
         8192,
+      );
+      const { agent } = names;
+      const texts = {
+        agent,
+        provider: huge,
+        providerKind: huge,
+        reason: huge,
+        detail: huge,
+        evidenceDigest: huge,
+      };
+      expect(bytesOf(attestationEvent({ ...attestation, ...texts, selectors: list }))).toBeLessThan(
+        MAX_ENTRY_BYTES,
       );
     },
   );
@@ -116,6 +139,7 @@ describe("an event", () => {
     ["an odd method", decisionEvent({ ...decision, method: "PROPFIND" }), 6003, 99],
     ["a method named like a property", decisionEvent({ ...decision, method: "constructor" }), 6003, 99],
     ["an outcome", outcomeEvent(outcome), 6003, 99],
+    ["evidence", attestationEvent(attestation), 3002, 1],
     [
       "a resource",
       resourceChangeEvent({ ...base, change: "create", resourceKind: "Agent", name: "a" }),
@@ -146,6 +170,7 @@ describe("an event", () => {
     });
     const required: Record<number, string[]> = {
       3001: ["user"],
+      3002: ["user", "service"],
       3004: ["entity"],
       6002: ["app"],
       6003: ["actor", "api", "src_endpoint"],

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Is one server workload safe to send a credential to, and does its injection fit on the wire? */
-import { X509Certificate } from "node:crypto";
 import type { Injection, ResourceOf } from "@postern/contract";
 import { nearestName } from "../kernel/nearest-name.ts";
+import { reachProblems } from "./check-reach.ts";
 import { hostProblem, resolutionProblem } from "./host-name.ts";
-import { addressProblem, networkProblem } from "./networks.ts";
 import type { Finding, ResourcePath } from "./places.ts";
 import { offeredOperations, type ProfileFacts } from "./profile-facts.ts";
 
@@ -23,8 +22,7 @@ export function checkServerWorkload(
     ...(profile === undefined ? unknownProfile(spec, profiles) : profileProblems(resource, profile)),
     ...hostProblems(spec),
     ...injectionProblems(spec.injection),
-    ...networkProblems(spec),
-    ...certificateProblems(spec),
+    ...reachProblems(spec),
   ];
   return problems.map(([path, message]) => ({ resource, path: ["spec", ...path], message }));
 }
@@ -142,41 +140,5 @@ function injectionProblems(injection: Injection | undefined): Problem[] {
     case "bearer":
     case undefined:
       return [];
-  }
-}
-
-function networkProblems({ allowedNetworks = [], connectTo }: Spec): Problem[] {
-  const problems = allowedNetworks.flatMap((cidr, index): Problem[] => {
-    const message = networkProblem(cidr);
-    return message === undefined ? [] : [[["allowedNetworks", index], message]];
-  });
-  const message = connectTo === undefined ? undefined : addressProblem(connectTo.address, allowedNetworks);
-  return message === undefined ? problems : [...problems, [["connectTo", "address"], message]];
-}
-
-const PEM_BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[^-]*-----END \1-----/g;
-
-/** Messages never quote the text: a private key may have been pasted by mistake. */
-function certificateProblems({ caCertificates }: Spec): Problem[] {
-  if (caCertificates === undefined) return [];
-  const path = ["caCertificates"];
-  const blocks = [...caCertificates.matchAll(PEM_BLOCK)];
-  if (caCertificates.includes("PRIVATE KEY-----"))
-    return [[path, "holds a private key; remove it, give certificates only, and replace that key"]];
-  if (blocks.length === 0) return [[path, "holds no PEM certificate (-----BEGIN CERTIFICATE-----)"]];
-  if (blocks.length !== caCertificates.split("-----BEGIN ").length - 1)
-    return [[path, "holds a PEM block that is not closed"]];
-  return blocks.flatMap(([block, label], index): Problem[] =>
-    label === "CERTIFICATE" && isCertificate(block)
-      ? []
-      : [[path, `PEM block ${index + 1} is no certificate that can be read`]],
-  );
-}
-
-function isCertificate(pem: string): boolean {
-  try {
-    return new X509Certificate(pem).raw.length > 0;
-  } catch {
-    return false;
   }
 }

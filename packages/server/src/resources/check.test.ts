@@ -31,7 +31,7 @@ const provider = (name: string): Resource => ({
 const agent = (name: string, spec: Spec<"Agent"> = {}): Resource => ({
   kind: "Agent",
   metadata: { name },
-  spec: { trustProvider: "local", selectors: [`process:name=${name}`], ...spec },
+  spec: { trustProvider: "local", selectors: [`process:agent=${name}`], ...spec },
 });
 const workload = (name: string, spec: Spec<"ServerWorkload"> = {}): Resource => ({
   kind: "ServerWorkload",

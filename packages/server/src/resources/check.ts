@@ -7,6 +7,7 @@
  */
 import type { Place, Resource, ResourceKind, ResourceOf } from "@postern/contract";
 import { nearestName } from "../kernel/nearest-name.ts";
+import { checkSelectors, checkTrustProvider } from "./check-attestation.ts";
 import { checkServerWorkload } from "./check-server-workload.ts";
 import { offeredOperations, type ProfileFacts } from "./profile-facts.ts";
 import { type Finding, type PlaceOf, type ResourcePath, pathText } from "./places.ts";
@@ -24,6 +25,8 @@ export function checkResources(next: ResourceSet, context: CheckContext, placeOf
     ...danglingReferences(next, context),
     ...next.all("ServerWorkload").flatMap((workload) => checkServerWorkload(workload, context.profiles)),
     ...sharedHosts(next, context.profiles),
+    ...next.all("TrustProvider").flatMap(checkTrustProvider),
+    ...next.all("Agent").flatMap((agent) => checkSelectors(agent, next)),
     ...sameSelectors(next),
     ...next.all("AccessPolicy").flatMap((policy) => checkPolicy(policy, next, context.profiles)),
   ];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The whole contract of a store: every adapter's test calls this. */
 import { agentStateStoreContract } from "./agent-state-store.contract.ts";
+import { evidenceStoreContract } from "./evidence-store.contract.ts";
 import { keyStoreContract } from "./key-store.contract.ts";
 import { resourceStoreContract } from "./resource-store.contract.ts";
 import { sealedValueStoreContract } from "./sealed-value-store.contract.ts";
@@ -13,4 +14,5 @@ export function storeContract(makePlace: () => Promise<EmptyPlace>): void {
   agentStateStoreContract(makePlace);
   keyStoreContract(makePlace);
   sealedValueStoreContract(makePlace);
+  evidenceStoreContract(makePlace);
 }

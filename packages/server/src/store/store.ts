@@ -2,6 +2,7 @@
 /** What the server remembers: one small interface per aggregate, so that each can be replaced alone. */
 import type { ChangeFeed, Epochs } from "./changes.ts";
 import type { AgentStateStore } from "./agent-state-store.ts";
+import type { EvidenceStore } from "./evidence-store.ts";
 import type { KeyStore } from "./key-store.ts";
 import type { ResourceStore } from "./resource-store.ts";
 import type { SealedValueStore } from "./sealed-value-store.ts";
@@ -13,6 +14,7 @@ export interface Store {
   readonly agentStates: AgentStateStore;
   readonly keys: KeyStore;
   readonly sealedValues: SealedValueStore;
+  readonly evidence: EvidenceStore;
   epochs(): Promise<Epochs>;
   /** Absent where no other server can change anything here. */
   readonly feed?: ChangeFeed;

@@ -110,11 +110,16 @@ export class RunDesk {
 
   /** The agent named by the operator, or the only one there is; undefined leaves it to the selectors. */
   #chooseAgent(asked: string | undefined): Result<string | undefined, string> {
-    const agents = this.#parts.resources().all("Agent");
+    const resources = this.#parts.resources();
+    const agents = resources
+      .all("Agent")
+      .filter(({ spec }) => resources.get("TrustProvider", spec.trustProvider)?.spec.kind === "process");
     const names = agents.map(({ metadata }) => metadata.name);
     const [first] = names;
     if (first === undefined)
-      return refuse("no agent is registered: apply an Agent first, see examples/local.yaml");
+      return refuse(
+        "no agent of a TrustProvider of kind process is registered: apply one first, see examples/local.yaml",
+      );
     if (asked === undefined) {
       if (names.length === 1) return ok(first);
       const canMatch = agents.some(

@@ -56,6 +56,7 @@ async function identify(
   if (!facts.ok) return facts;
   const agents = resources
     .all("Agent")
+    .filter(({ spec }) => resources.get("TrustProvider", spec.trustProvider)?.spec.kind === "process")
     .map(({ metadata, spec }) => ({ name: metadata.name, selectors: spec.selectors }));
   const agent = await attestCaller(facts.value, agents);
   if (!agent.ok) return refuse(agent.reason.code);

@@ -2,7 +2,7 @@
 /** From the facts about a caller to its agent: hashes executables only where an agent asks for a hash. */
 import { refuse, type Result } from "../../kernel/result.ts";
 import type { CallerFacts } from "./identify-caller.ts";
-import { matchAgent, type AgentRegistration, type MatchRefusal } from "./match-agent.ts";
+import { matchAgent, type AgentRegistration, type MatchRefusal } from "../match-agent.ts";
 import { selectorsOf, selectorsWithHashOf, SHA256_SELECTOR } from "./selectors.ts";
 
 export async function attestCaller<Agent extends AgentRegistration>(

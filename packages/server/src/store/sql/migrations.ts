@@ -74,5 +74,17 @@ const sharedDatabase: Migration = {
   ],
 };
 
+/** Evidence that counts once, by its digest. */
+const usedEvidence: Migration = {
+  name: "used evidence",
+  statements: ({ bigint, tableOptions }) => [
+    `create table used_evidence (
+       digest text primary key not null,
+       expires_at ${bigint} not null
+     ) ${tableOptions}`,
+    `create index used_evidence_by_expiry on used_evidence (expires_at)`,
+  ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
-export const MIGRATIONS: readonly Migration[] = [firstTables, sharedDatabase];
+export const MIGRATIONS: readonly Migration[] = [firstTables, sharedDatabase, usedEvidence];

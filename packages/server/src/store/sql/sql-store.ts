@@ -4,6 +4,7 @@ import type { Clock } from "../../kernel/clock.ts";
 import type { Store } from "../store.ts";
 import { sqlAgentStateStore } from "./agent-states.ts";
 import { type Announce, readEpochs } from "./epochs.ts";
+import { sqlEvidenceStore } from "./evidence.ts";
 import { sqlKeyStore } from "./keys.ts";
 import { sqlResourceStore } from "./resources.ts";
 import { sqlSealedValueStore } from "./sealed-values.ts";
@@ -26,6 +27,7 @@ export function sqlStore(db: Database, clock: Clock, engine: Engine): Store {
     agentStates: sqlAgentStateStore(db, clock, announce),
     keys: sqlKeyStore(db, clock, announce),
     sealedValues: sqlSealedValueStore(db, engine),
+    evidence: sqlEvidenceStore(db, clock),
     epochs: () => readEpochs(db),
     async sealedUnder() {
       const rows = await db

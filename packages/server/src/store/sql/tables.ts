@@ -37,6 +37,7 @@ export interface Tables {
     key_id: string;
     created_at: number;
   };
+  used_evidence: { digest: string; expires_at: number };
 }
 
 export type Database = Kysely<Tables>;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from "vitest";
 import { matchAgent } from "./match-agent.ts";
-import { selectorsOf } from "./selectors.ts";
 
 const held = (...selectors: string[]) => new Set(selectors);
 const uid = { name: "by-uid", selectors: ["process:uid=1000"] };
@@ -54,42 +53,5 @@ describe("matchAgent", () => {
     expect(!result.ok && result.reason.code === "no_agent_matches" && result.reason.nearMisses).toHaveLength(
       3,
     );
-  });
-});
-
-describe("selectorsOf", () => {
-  const facts = {
-    pid: 7,
-    startTime: 1n,
-    uid: 1000,
-    gid: 100,
-    path: "/bin/agent",
-    pathVerified: true,
-    deleted: false,
-    cgroup: "/user.slice",
-    fileKey: "k",
-  };
-  const run = { id: "abc", isolated: true };
-
-  const paths = (more: object) =>
-    [...selectorsOf({ ...facts, ...more }, run)].filter((each) => each.includes(":path="));
-
-  test("a path that is not verified, or deleted, gives no path selector", () => {
-    expect(paths({})).toEqual(["process:path=/bin/agent"]);
-    expect(paths({ pathVerified: false })).toEqual([]);
-    expect(paths({ deleted: true })).toEqual([]);
-  });
-
-  test("names the agent only where the operator did", () => {
-    expect(selectorsOf(facts, run).has("process:agent=x")).toBe(false);
-    expect([...selectorsOf(facts, { ...run, agent: "x" })]).toEqual([
-      "process:uid=1000",
-      "process:gid=100",
-      "process:run=abc",
-      "process:isolated=true",
-      "process:path=/bin/agent",
-      "process:cgroup=/user.slice",
-      "process:agent=x",
-    ]);
   });
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Which registered agent is this caller? Pure: the same selectors and agents always give the same answer. */
-import { ok, refuse, type Result } from "../../kernel/result.ts";
+/** Which registered agent do attested selectors make? Pure: the same selectors and agents always give the same answer. */
+import { ok, refuse, type Result } from "../kernel/result.ts";
 
 export interface AgentRegistration {
   readonly name: string;
@@ -22,7 +22,8 @@ const MOST_NEAR_MISSES = 3;
 
 /**
  * `holders` has a set of selectors for every process that holds the connection: each of them must match, so that a
- * process cannot borrow the identity of another one by sharing its socket. With `asked`, no other agent counts.
+ * process cannot borrow the identity of another one by sharing its socket; for evidence that is presented it has one
+ * set. With `asked`, no other agent counts.
  */
 export function matchAgent<Agent extends AgentRegistration>(
   holders: readonly ReadonlySet<string>[],

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Presented evidence against the running server: who it is, who came closest, who is told what, and what the log has. */
+import type { AttestResponse } from "@postern/contract";
+import {
+  createTestAuthority,
+  type Postern,
+  startPostern,
+  startTokenIssuer,
+  type TokenIssuer,
+} from "@postern/testkit";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+
+const ISSUER = "https://token.actions.githubusercontent.com";
+let issuer: TokenIssuer;
+let postern: Postern;
+
+beforeAll(async () => {
+  const authority = await createTestAuthority();
+  issuer = await startTokenIssuer({ authority, issuer: ISSUER });
+  postern = await startPostern();
+  const provider = (name: string) => `
+kind: TrustProvider
+metadata: { name: ${name} }
+spec:
+  kind: github-actions
+  audience: postern
+  ownerIds: ["65"]
+  connectTo: { address: 127.0.0.1, port: ${issuer.port} }
+  allowedNetworks: [127.0.0.1/32]
+  caCertificates: ${JSON.stringify(authority.certificate)}
+---`;
+  const agent = (name: string, trustProvider: string, ...selectors: string[]) => `
+kind: Agent
+metadata: { name: ${name} }
+spec: { trustProvider: ${trustProvider}, selectors: ${JSON.stringify(selectors)} }
+---`;
+  await postern.apply(
+    [
+      provider("ci"),
+      provider("other-ci"),
+      "\nkind: TrustProvider\nmetadata: { name: local }\nspec: { kind: process }\n---",
+      agent("release", "ci", "github-actions:repository-id=74", "github-actions:environment=prod"),
+      agent("nightly", "ci", "github-actions:repository-id=74", "github-actions:event=schedule"),
+      agent("elsewhere", "other-ci", "github-actions:repository-id=74", "github-actions:environment=dev"),
+    ].join(""),
+  );
+});
+afterEach(() => issuer.setFault(undefined));
+afterAll(async () => {
+  await postern?.stop();
+  await issuer?.close();
+});
+
+const claims = { aud: "postern", repository_id: "74", repository_owner_id: "65", environment: "prod" };
+
+async function attest(
+  evidence: string,
+  ...flags: string[]
+): Promise<{ code: number | null; answer: AttestResponse }> {
+  const words = ["attest", "--provider", "ci", "--evidence-file", "-", "--json", ...flags];
+  const { code, stderr, stdout } = await postern.postern(words, { input: evidence });
+  if (stdout === "") throw new Error(stderr);
+  return { code, answer: JSON.parse(stdout) as AttestResponse };
+}
+
+async function eventOf(id: string): Promise<Record<string, unknown>> {
+  const { stdout } = await postern.postern(["audit", "tail", "--json", "--lines", "50"]);
+  const events = stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { metadata: { uid: string } });
+  return events.find(({ metadata }) => metadata.uid === id) as unknown as Record<string, unknown>;
+}
+
+describe("postern attest", () => {
+  it("finds the agent, and the log has what was proved and never the token", async () => {
+    const token = issuer.sign(claims);
+    const { answer, code } = await attest(token);
+    expect({ code, ...answer }).toEqual({ code: 0, id: answer.id, outcome: "matched", agent: "release" });
+    const event = await eventOf(answer.id);
+    expect(event).toMatchObject({
+      class_uid: 3002,
+      status_id: 1,
+      user: { name: "release" },
+      unmapped: { kind: "attestation", provider: "ci", outcome: "matched" },
+    });
+    const all = await postern.postern(["audit", "tail", "--json", "--lines", "1000"]);
+    for (const part of token.split(".").slice(1)) expect(all.stdout + postern.log).not.toContain(part);
+  });
+
+  it.each<[string, () => string, string]>([
+    ["another owner's", () => issuer.sign({ ...claims, repository_owner_id: "66" }), "owner_not_listed"],
+    ["forged", () => `${issuer.sign(claims).slice(0, -4)}AAAA`, "token_signature_wrong"],
+    ["made for somebody else", () => issuer.sign({ ...claims, aud: "x" }), "token_audience_wrong"],
+    ["no token", () => "hunter2", "token_malformed"],
+    [
+      "of an agent of another provider",
+      () => issuer.sign({ ...claims, environment: "dev" }),
+      "no_agent_matches",
+    ],
+  ])("says the same of evidence that is %s, and the log has the reason", async (_, evidence, reason) => {
+    const { answer, code } = await attest(evidence());
+    expect({ code, ...answer }).toEqual({ code: 1, id: answer.id, outcome: "refused" });
+    expect(await eventOf(answer.id)).toMatchObject({
+      status_id: 2,
+      unmapped: { outcome: "refused", reason },
+    });
+  });
+
+  it("refuses what two agents match, and what was used before", async () => {
+    const both = issuer.sign({ ...claims, event_name: "schedule" });
+    const first = await attest(both, "--explain");
+    expect(first.answer.explanation).toMatchObject({
+      reason: "agent_ambiguous",
+      agents: ["nightly", "release"],
+    });
+    expect((await attest(both, "--explain")).answer.explanation).toMatchObject({
+      reason: "evidence_used_before",
+    });
+  });
+
+  it("explains what was proved and who came closest, of its own provider only", async () => {
+    const { answer } = await attest(issuer.sign({ ...claims, environment: "dev" }), "--explain");
+    expect(answer.explanation).toMatchObject({
+      reason: "no_agent_matches",
+      selectors: expect.arrayContaining(["github-actions:environment=dev"]),
+      nearMisses: [
+        { agent: "nightly", failed: ["github-actions:event=schedule"] },
+        { agent: "release", failed: ["github-actions:environment=prod"] },
+      ],
+    });
+  });
+
+  it("keeps an agent out that was cut", async () => {
+    await postern.postern(["cut", "release"]);
+    const { answer, code } = await attest(issuer.sign(claims), "--explain");
+    expect({ code, reason: answer.explanation?.reason }).toEqual({ code: 1, reason: "agent_cut" });
+    await postern.postern(["restore", "release"]);
+    expect((await attest(issuer.sign(claims))).answer.outcome).toBe("matched");
+  });
+
+  it("says that nobody can tell while the issuer is down, and lets nobody in", async () => {
+    const fresh = ["attest", "--provider", "other-ci", "--evidence-file", "-", "--explain"];
+    issuer.setFault("error");
+    const down = await postern.postern(fresh, { input: issuer.sign({ ...claims, environment: "dev" }) });
+    expect(down.code).toBe(1);
+    expect(down.stdout).toMatch(/^unavailable: .*\nreason authority_status_503\naudit id /);
+  });
+
+  it("has no use for evidence of a local process, and knows the nearest provider", async () => {
+    const local = await postern.postern(["attest", "--provider", "local", "--evidence-file", "-"], {
+      input: "x",
+    });
+    expect([local.code, local.stderr]).toEqual([1, expect.stringContaining("comes from the kernel")]);
+    const typo = await postern.postern(["attest", "--provider", "cii", "--evidence-file", "-"], {
+      input: "x",
+    });
+    expect(typo.stderr).toContain("did you mean `ci`?");
+  });
+});

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What may stand in `spec` of a TrustProvider: a shape for each kind of evidence.
+ *
+ * Whatever keeps strangers out is required: an issuer that serves everybody, such as GitHub's, needs the ids of the
+ * owners that are believed.
+ */
+import { z } from "zod";
+import { reach } from "./reach.ts";
+
+/** RFC 7519 §4.1.3: what tokens must be made for; a name of Postern's own, not shared with anything else. */
+const audience = z
+  .string()
+  .min(1)
+  .max(500)
+  .regex(/^[\x21-\x7e]+$/, "use printable ASCII without spaces");
+
+/** Compared byte for byte, so one spelling only. */
+const httpsUrl = z
+  .string()
+  .max(500)
+  .regex(
+    /^https:\/\/[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9]\d{0,4})?(\/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*\/?$/,
+    "use https://host/path with a lower-case host, without user, query or fragment",
+  );
+
+/** A claim by name, or by JSON pointer (RFC 6901) where it starts with a slash. */
+const claim = z
+  .string()
+  .min(1)
+  .max(300)
+  .regex(/^[\x21-\x7e]+$/, "use the name of a claim, or a JSON pointer such as /kubernetes.io/namespace");
+
+/** Must all hold for any evidence; which agent it is comes after, from selectors. */
+const conditions = z
+  .array(z.strictObject({ claim, oneOf: z.array(z.string().min(1).max(500)).min(1).max(100) }))
+  .max(50)
+  .optional();
+
+const token = {
+  audience,
+  conditions,
+  /** Seconds from a token's `iat` to its `exp`. */
+  maxTokenLifetime: z.int().min(60).max(31_536_000).optional(),
+  ...reach,
+};
+
+/** Ids that are never given to anybody else, as names are. */
+const numericIds = z
+  .array(z.string().regex(/^[1-9]\d{0,19}$/, "use the numeric id, in quotes"))
+  .min(1)
+  .max(100);
+
+const process = z.strictObject({
+  /** `process`: evidence is what the kernel says of a local process. */
+  kind: z.literal("process"),
+});
+
+const githubActions = z.strictObject({
+  kind: z.literal("github-actions"),
+  issuer: httpsUrl.default("https://token.actions.githubusercontent.com"),
+  ownerIds: numericIds,
+  ...token,
+});
+
+const gitlab = z.strictObject({
+  kind: z.literal("gitlab"),
+  issuer: httpsUrl.default("https://gitlab.com"),
+  namespaceIds: numericIds,
+  ...token,
+});
+
+const terraformCloud = z.strictObject({
+  kind: z.literal("terraform-cloud"),
+  issuer: httpsUrl.default("https://app.terraform.io"),
+  organizationIds: z
+    .array(z.string().regex(/^org-[A-Za-z0-9]{1,60}$/, "use the id, such as org-GRNbCjYNpBB6NEBV"))
+    .min(1)
+    .max(100),
+  ...token,
+});
+
+const gcp = z
+  .strictObject({
+    kind: z.literal("gcp"),
+    /** Of virtual machines, whose tokens have `format=full`. */
+    projectIds: z
+      .array(z.string().regex(/^[a-z0-9.:-]{6,100}$/))
+      .min(1)
+      .max(100)
+      .optional(),
+    /** Unique ids of service accounts, for tokens that name no machine. */
+    serviceAccountIds: numericIds.optional(),
+    ...token,
+  })
+  .refine((spec) => spec.projectIds !== undefined || spec.serviceAccountIds !== undefined, {
+    message: "needs `projectIds` or `serviceAccountIds`: Google signs for everybody",
+  });
+
+const azure = z.strictObject({
+  kind: z.literal("azure"),
+  /** The directory; never `common` or `organizations`. */
+  tenantId: z
+    .string()
+    .regex(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, "use the tenant's id, in lower case"),
+  /** Managed identities get version 1, applications mostly version 2. */
+  tokenVersion: z.union([z.literal(1), z.literal(2)]).default(1),
+  ...token,
+});
+
+/** What a word of ours in a selector may look like. */
+const factName = z.string().regex(/^[a-z0-9-]{1,50}$/, "use lower-case letters, digits and hyphens");
+
+const oidc = z.strictObject({
+  kind: z.literal("oidc"),
+  issuer: httpsUrl,
+  /** Name of a fact → the claim that it is read from. */
+  mapping: z.record(factName, claim).default({}),
+  algorithms: z
+    .array(z.enum(["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"]))
+    .min(1)
+    .default(["RS256", "ES256"]),
+  /** Each token once, by its `jti`. */
+  singleUse: z.boolean().default(false),
+  ...token,
+});
+
+export const trustProviderSpec = z.discriminatedUnion("kind", [
+  process,
+  githubActions,
+  gitlab,
+  terraformCloud,
+  gcp,
+  azure,
+  oidc,
+]);
+
+export type TrustProviderSpec = z.infer<typeof trustProviderSpec>;
+export type TrustProviderKind = TrustProviderSpec["kind"];
+
+/** Facts that each kind of evidence can prove: `kind:name=value` is a selector. `oidc` has those of its `mapping` too. */
+export const SELECTOR_NAMES = {
+  process: ["agent", "uid", "gid", "path", "sha256", "cgroup", "isolated", "run"],
+  "github-actions": [
+    "repository-id",
+    "owner-id",
+    "actor-id",
+    "repository-visibility",
+    "environment",
+    "ref",
+    "ref-type",
+    "ref-protected",
+    "event",
+    "sha",
+    "workflow-ref",
+    "workflow-sha",
+    "job-workflow-ref",
+    "job-workflow-sha",
+    "runner-environment",
+  ],
+  gitlab: [
+    "project-id",
+    "namespace-id",
+    "user-id",
+    "project-visibility",
+    "environment",
+    "environment-protected",
+    "deployment-tier",
+    "ref",
+    "ref-type",
+    "ref-protected",
+    "pipeline-source",
+    "sha",
+    "ci-config-ref-uri",
+    "ci-config-sha",
+    "runner-id",
+    "runner-environment",
+  ],
+  "terraform-cloud": ["organization-id", "project-id", "workspace-id", "run-phase"],
+  gcp: [
+    "service-account-id",
+    "service-account",
+    "project-id",
+    "project-number",
+    "zone",
+    "instance-id",
+    "instance-name",
+  ],
+  azure: ["tenant-id", "object-id", "application-id", "resource-id", "subscription-id", "resource-group"],
+  oidc: ["subject"],
+} as const satisfies Record<TrustProviderKind, readonly string[]>;
+
+/** The names of one kind. */
+export type SelectorName<K extends TrustProviderKind> = (typeof SELECTOR_NAMES)[K][number];

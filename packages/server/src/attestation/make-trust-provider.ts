@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Which code checks the evidence of a TrustProvider resource? */
+import type { TrustProviderSpec } from "@postern/contract";
+import type { Clock } from "../kernel/clock.ts";
+import { azure } from "./azure/azure.ts";
+import { gcp } from "./gcp/gcp.ts";
+import { githubActions } from "./github-actions/github-actions.ts";
+import { gitlab } from "./gitlab/gitlab.ts";
+import { oidc } from "./oidc/oidc.ts";
+import { terraformCloud } from "./terraform-cloud/terraform-cloud.ts";
+import { providerOfKind } from "./token/token-kind.ts";
+import type { TrustProvider } from "./trust-provider.ts";
+
+/** Undefined for `process`: its evidence is the connection, and nobody can present it. */
+export function makeTrustProvider(spec: TrustProviderSpec, clock: Clock): TrustProvider | undefined {
+  switch (spec.kind) {
+    case "process":
+      return undefined;
+    case "github-actions":
+      return providerOfKind(githubActions(spec), spec, clock);
+    case "gitlab":
+      return providerOfKind(gitlab(spec), spec, clock);
+    case "terraform-cloud":
+      return providerOfKind(terraformCloud(spec), spec, clock);
+    case "gcp":
+      return providerOfKind(gcp(spec), spec, clock);
+    case "azure":
+      return providerOfKind(azure(spec), spec, clock);
+    case "oidc":
+      return providerOfKind(oidc(spec), spec, clock);
+  }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * Evidence that is a JSON Web Token: the trust provider of every issuer, told apart by a plan.
+ *
+ * First what costs nothing (form, issuer, audience, times), then the keys, then the signature, then what this kind of
+ * issuer demands, then the operator's conditions. Facts are read from verified claims only.
+ */
+import type { Claims, JwtRefusal, JwtRules, UntrustedJwt } from "../../identity/jwt/verify-jwt.ts";
+import { parseJwt, screenJwt, verifyJwt } from "../../identity/jwt/verify-jwt.ts";
+import { type Result, ok, refuse } from "../../kernel/result.ts";
+import type { KeySource } from "../authority/issuer-keys.ts";
+import type { AttestRefusal, Facts, TrustProvider } from "../trust-provider.ts";
+import { type Condition, claimText, meets } from "./read-claims.ts";
+
+export interface TokenPlan {
+  readonly rules: Omit<JwtRules, "now">;
+  readonly conditions: readonly Condition[];
+  /** Whether a token counts once only, by its `jti`. */
+  readonly singleUse: boolean;
+  /** What every token of this kind must say; the reason why not, or undefined. */
+  demand(claims: Claims): string | undefined;
+  facts(claims: Claims): Facts;
+}
+
+export function tokenProvider(plan: TokenPlan, keys: KeySource): TrustProvider {
+  return {
+    async attest({ bytes }, { now }) {
+      const token = parseJwt(withoutLineEnd(bytes));
+      if (!token.ok) return refuse({ outcome: "refused", reason: token.reason });
+      const rules = { ...plan.rules, now };
+      const problem = screenJwt(token.value, rules);
+      if (problem !== undefined) return refuse(tokenRefusal(problem, token.value, rules));
+      const known = await keys.keysFor(token.value.keyId);
+      if (!known.ok) return refuse({ outcome: "unavailable", reason: known.reason });
+      const verified = verifyJwt(token.value, known.value, rules);
+      if (!verified.ok) return refuse(tokenRefusal(verified.reason, token.value, rules));
+      const { claims, expiresAt } = verified.value;
+      const unmet = unmetDemand(plan, claims);
+      if (unmet !== undefined) return refuse(unmet);
+      const use = plan.singleUse ? tokenId(claims) : ok(undefined);
+      if (!use.ok) return use;
+      return ok({
+        facts: plan.facts(claims),
+        expiresAt,
+        ...(use.value === undefined ? {} : { singleUse: use.value }),
+      });
+    },
+  };
+}
+
+/** Files end with a line end. Nothing else is taken off. */
+const withoutLineEnd = (bytes: Buffer): Buffer =>
+  bytes.at(-1) === 0x0a ? bytes.subarray(0, bytes.at(-2) === 0x0d ? -2 : -1) : bytes;
+
+function unmetDemand(plan: TokenPlan, claims: Claims): AttestRefusal | undefined {
+  const reason = plan.demand(claims);
+  if (reason !== undefined) return { outcome: "refused", reason };
+  const failed = plan.conditions.find((condition) => !meets(claims, condition));
+  if (failed === undefined) return undefined;
+  const said = claimText(claims, failed.claim);
+  const detail = `claim ${failed.claim} ${said === undefined ? "is not there" : `is ${quoted(said)}`}`;
+  return { outcome: "refused", reason: "condition_not_met", detail };
+}
+
+function tokenId(claims: Claims): Result<string, AttestRefusal> {
+  const id = claimText(claims, "jti");
+  return id === undefined ? refuse({ outcome: "refused", reason: "token_id_missing" }) : ok(id);
+}
+
+/** What the token says instead: the operator's usual question. Claims are no key to anything without the signature. */
+function tokenRefusal(reason: JwtRefusal, token: UntrustedJwt, rules: JwtRules): AttestRefusal {
+  const detail = explanation(reason, token, rules);
+  return { outcome: "refused", reason, ...(detail === undefined ? {} : { detail }) };
+}
+
+function explanation(
+  reason: JwtRefusal,
+  { algorithm, claims, keyId, type }: UntrustedJwt,
+  rules: JwtRules,
+): string | undefined {
+  const { aud, exp, iat, iss } = claims;
+  switch (reason) {
+    case "token_issuer_wrong":
+      return `iss is ${quoted(iss)}, expected ${quoted(rules.issuer)}`;
+    case "token_audience_wrong":
+      return `aud is ${quoted(aud)}, expected ${quoted(rules.audience)} and nothing else`;
+    case "token_algorithm_refused":
+      return `alg is ${algorithm}, expected ${rules.algorithms.join(" or ")}`;
+    case "token_type_refused":
+      return `typ is ${quoted(type)}`;
+    case "token_key_unknown":
+      return `no key ${quoted(keyId)} for ${algorithm}`;
+    case "token_expired":
+      return `exp is ${quoted(exp)}`;
+    case "token_lives_too_long":
+      return `from iat ${quoted(iat)} to exp ${quoted(exp)} are more than ${rules.longestLife} seconds`;
+    default:
+      return undefined;
+  }
+}
+
+function quoted(value: unknown): string {
+  const text = JSON.stringify(value) ?? "absent";
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+import { type ResourceOf, SELECTOR_NAMES, type TrustProviderSpec } from "@postern/contract";
+import { describe, expect, test } from "vitest";
+import { checkResources } from "./check.ts";
+import { parseResources } from "./parse.ts";
+import { placesOf } from "./places.ts";
+import { ResourceSet } from "./resource-set.ts";
+
+const providerOf = (spec: TrustProviderSpec): ResourceOf<"TrustProvider"> => ({
+  kind: "TrustProvider",
+  metadata: { name: "ci" },
+  spec,
+});
+const agentOf = (...selectors: string[]): ResourceOf<"Agent"> => ({
+  kind: "Agent",
+  metadata: { name: "a" },
+  spec: { trustProvider: "ci", selectors },
+});
+const github: TrustProviderSpec = {
+  kind: "github-actions",
+  issuer: "https://token.actions.githubusercontent.com",
+  audience: "postern",
+  ownerIds: ["1"],
+};
+const findings = (spec: TrustProviderSpec, ...selectors: string[]) =>
+  checkResources(
+    new ResourceSet([providerOf(spec), agentOf(...selectors)]),
+    { profiles: new Map() },
+    placesOf([]),
+  ).map(({ path, message }) => `${path}: ${message}`);
+
+describe("a selector", () => {
+  test("of another kind than its trust provider's is refused", () => {
+    expect(findings(github, "process:uid=0")).toEqual([
+      "spec.selectors[0]: TrustProvider `ci` is of kind github-actions and proves nothing about process; write github-actions:name=value",
+    ]);
+  });
+
+  test("that the kind does not have is refused with the nearest name", () => {
+    expect(findings(github, "github-actions:ref=main", "github-actions:repositry-id=1")).toEqual([
+      "spec.selectors[1]: TrustProvider `ci` proves no `github-actions:repositry-id`; did you mean `github-actions:repository-id=`?",
+    ]);
+  });
+
+  test("may use what an `oidc` trust provider maps, and nothing else", () => {
+    const oidc: TrustProviderSpec = {
+      kind: "oidc",
+      issuer: "https://issuer.example",
+      audience: "postern",
+      mapping: { team: "/groups" },
+      algorithms: ["RS256"],
+      singleUse: false,
+    };
+    expect(findings(oidc, "oidc:team=a", "oidc:subject=s")).toEqual([]);
+    expect(findings(oidc, "oidc:groups=a")).toHaveLength(1);
+  });
+
+  test("of every name of the contract can be written", () => {
+    for (const [kind, names] of Object.entries(SELECTOR_NAMES))
+      for (const name of names) expect(`${kind}:${name}=x`).toMatch(/^[a-z0-9-]+:[a-z0-9-]+=.+$/);
+  });
+});
+
+describe("a trust provider", () => {
+  test("may not reach the metadata address by a wide network, nor a private address that is not listed", () => {
+    expect(findings({ ...github, allowedNetworks: ["169.254.0.0/16"] }, "github-actions:ref=x")).toEqual([
+      expect.stringContaining("spec.allowedNetworks[0]: holds the metadata address"),
+    ]);
+    expect(
+      findings({ ...github, connectTo: { address: "10.0.0.1", port: 443 } }, "github-actions:ref=x"),
+    ).toEqual([expect.stringContaining("spec.connectTo.address: 10.0.0.1 is a special-purpose address")]);
+  });
+
+  test.each([
+    ["https://localhost", "means the machine itself"],
+    ["https://10.0.0.1", "is an IP address"],
+    ["https://kubernetes", "is a single label"],
+    ["https://xn--80ak6aa92e.xn--pple-43d.com", "mixes letters"],
+  ])("may not have the issuer %s", (issuer, message) => {
+    expect(findings({ ...github, issuer }, "github-actions:ref=x")).toEqual([
+      expect.stringMatching(new RegExp(`^spec.issuer: the host .*${message}`)),
+    ]);
+  });
+
+  test.each<[string, string, string]>([
+    ["plain HTTP", "kind: oidc, audience: a, issuer: http://i.example", "spec.issuer: use https://"],
+    [
+      "a user in the issuer",
+      "kind: oidc, audience: a, issuer: https://u@i.example",
+      "spec.issuer: use https://",
+    ],
+    [
+      "a query in the issuer",
+      "kind: oidc, audience: a, issuer: 'https://i.example?x'",
+      "spec.issuer: use https://",
+    ],
+    ["no audience", "kind: oidc, issuer: https://i.example", "spec: missing `audience`"],
+    [
+      "an empty audience",
+      "kind: oidc, audience: '', issuer: https://i.example",
+      "spec.audience: needs at least 1",
+    ],
+    ["no owner", "kind: github-actions, audience: a", "spec: missing `ownerIds`"],
+    [
+      "owners by name",
+      "kind: github-actions, audience: a, ownerIds: [octocat]",
+      "spec.ownerIds[0]: use the numeric",
+    ],
+    [
+      "no list of owners",
+      "kind: github-actions, audience: a, ownerIds: []",
+      "spec.ownerIds: needs at least 1",
+    ],
+    ["no namespace", "kind: gitlab, audience: a", "spec: missing `namespaceIds`"],
+    ["no organization", "kind: terraform-cloud, audience: a", "spec: missing `organizationIds`"],
+    [
+      "neither project nor account",
+      "kind: gcp, audience: a",
+      "spec: needs `projectIds` or `serviceAccountIds`",
+    ],
+    ["any tenant", "kind: azure, audience: a, tenantId: common", "spec.tenantId: use the tenant's id"],
+    [
+      "a MAC",
+      "kind: oidc, audience: a, issuer: https://i.example, algorithms: [HS256]",
+      "spec.algorithms[0]: unknown",
+    ],
+    [
+      "an unknown kind",
+      "kind: githb-actions",
+      "spec.kind: unknown kind `githb-actions`; did you mean `github-actions`?",
+    ],
+    [
+      "an unknown field",
+      "kind: gitlab, audience: a, namespaceIds: ['1'], isuer: x",
+      "spec.isuer: unknown key `isuer`; did you mean `issuer`?",
+    ],
+  ])("with %s is refused where it stands", (_, spec, expected) => {
+    const text = `kind: TrustProvider\nmetadata: { name: x }\nspec: { ${spec} }\n`;
+    const parsed = parseResources([{ name: "f.yaml", text }]);
+    const places = parsed.ok ? [] : parsed.reason;
+    expect(places.map(({ message, path }) => `${path}: ${message}`).join("\n")).toContain(expected);
+    expect(places[0]).toMatchObject({ file: "f.yaml", line: 3 });
+  });
+});

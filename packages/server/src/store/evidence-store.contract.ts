@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What every `EvidenceStore` must do. */
+import { describe, expect, test } from "vitest";
+import { freshStores } from "./store-under-test.contract.ts";
+import type { EmptyPlace } from "./store-under-test.contract.ts";
+
+export function evidenceStoreContract(makePlace: () => Promise<EmptyPlace>): void {
+  describe("EvidenceStore", () => {
+    const given = freshStores(makePlace);
+    const evidence = () => given.store.evidence;
+
+    test("of many who use one evidence at the same time one succeeds", async () => {
+      const uses = await Promise.all(Array.from({ length: 20 }, () => evidence().useOnce("a", 5000)));
+      expect(uses.filter((isFirst) => isFirst)).toHaveLength(1);
+    });
+
+    test("a use is remembered after reopening", async () => {
+      expect(await evidence().useOnce("a", 5000)).toBe(true);
+      await given.reopen();
+      expect(await evidence().useOnce("a", 5000)).toBe(false);
+      expect(await evidence().useOnce("b", 5000)).toBe(true);
+    });
+
+    test("a use is forgotten when the evidence has expired, and not before", async () => {
+      await evidence().useOnce("a", 5000);
+      given.clock.time = 4999;
+      expect(await evidence().useOnce("a", 9000)).toBe(false);
+      given.clock.time = 5000;
+      expect(await evidence().useOnce("a", 9000)).toBe(true);
+    });
+  });
+}
