@@ -24,9 +24,26 @@ export function issuesInWords(issue: z.core.$ZodIssue, value: unknown): SchemaIs
       message: unknownWord("key", key, freeKeysAt(value, path)),
     }));
   const last = path.at(-1);
+  const misspelt = saw === undefined ? misspeltKey(issue, value, path) : undefined;
+  if (misspelt !== undefined) return [misspelt];
   if (saw === undefined && last !== undefined)
     return [{ path: path.slice(0, -1), isKey: false, message: `missing \`${last}\`${optionsOf(issue)}` }];
   return [{ path, isKey: false, message: messageOf(issue, path, saw) }];
+}
+
+/** Of a union nobody can tell which keys it knows while the one that says which it is has another name. */
+function misspeltKey(
+  issue: z.core.$ZodIssue,
+  value: unknown,
+  path: readonly (string | number)[],
+): SchemaIssue | undefined {
+  const [last, around] = [path.at(-1), path.slice(0, -1)];
+  const there = valueAt(value, around);
+  if (issue.code !== "invalid_union" || typeof last !== "string") return undefined;
+  if (typeof there !== "object" || there === null) return undefined;
+  const key = Object.keys(there).find((each) => each.length <= 200 && nearestName(each, [last]) === last);
+  if (key === undefined) return undefined;
+  return { path: [...around, key], isKey: true, message: unknownWord("key", key, [last]) };
 }
 
 function optionsOf(issue: z.core.$ZodIssue): string {
