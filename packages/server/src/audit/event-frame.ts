@@ -30,9 +30,11 @@ export type EventKind =
   | "server"
   | "attestation";
 
+export const OCSF_VERSION = "1.8.0";
+
 export type Severity = "informational" | "low" | "medium" | "high";
 
-const SEVERITY_ID: Readonly<Record<Severity, number>> = { informational: 1, low: 2, medium: 3, high: 4 };
+export const SEVERITY_ID: Readonly<Record<Severity, number>> = { informational: 1, low: 2, medium: 3, high: 4 };
 
 export interface EventFrame {
   readonly id: string;
@@ -61,7 +63,7 @@ export function frameEvent(frame: EventFrame): AuditEvent {
       product: { name: "Postern", vendor_name: "Postern" },
       profiles: frame.profiles,
       uid: text(frame.id, 64),
-      version: "1.8.0",
+      version: OCSF_VERSION,
     },
     severity_id: SEVERITY_ID[frame.severity],
     status_code: frame.statusCode === undefined ? undefined : text(frame.statusCode, 64),
@@ -75,11 +77,15 @@ export function frameEvent(frame: EventFrame): AuditEvent {
 /** Controls, line separators, and what turns the direction of the text around it. */
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/gu;
 
+const PLAIN = /^[\x20-\x7e]*$/;
+
 /** At most `max` UTF-16 units; what was cut off is counted at the end. Absent stays absent. */
 export function text(value: string, max?: number): string;
 export function text(value: string | undefined, max?: number): string | undefined;
 export function text(value: string | undefined, max = 256): string | undefined {
   if (value === undefined) return undefined;
+  // Nearly all texts are short and plain.
+  if (value.length <= max && PLAIN.test(value)) return value;
   const kept = value.length <= max ? value : value.slice(0, max);
   // RFC 8785 has no form for a lone surrogate, which the cut or the caller may have left.
   const clean = kept.toWellFormed().replaceAll(UNPRINTABLE, "\uFFFD");

@@ -5,8 +5,8 @@
  * OCSF API Activity (6003). Nothing of a request's content, query or credential has a parameter here.
  */
 import type { Instant } from "../kernel/clock.ts";
-import { frameEvent, quantity, text, texts } from "./event-frame.ts";
-import type { AuditEvent, EventValue } from "./event-frame.ts";
+import { OCSF_VERSION, quantity, SEVERITY_ID, text, texts } from "./event-frame.ts";
+import type { AuditEvent, EventValue, Severity } from "./event-frame.ts";
 
 export interface PeerProcess {
   readonly pid: number;
@@ -75,43 +75,93 @@ const ACTIVITY_OF_METHOD: ReadonlyMap<string, number> = new Map([
 
 const KNOWN_METHODS = new Set([...ACTIVITY_OF_METHOD.keys(), "CONNECT", "TRACE"]);
 
+/** What the two events of a request have in common. The members stand in canonical order, see encode-event.ts. */
+interface RequestEvent {
+  readonly id: string;
+  readonly time: Instant;
+  readonly activityId: number;
+  readonly activityName: string;
+  readonly actor: EventValue;
+  readonly aiModel?: EventValue;
+  readonly api: EventValue;
+  readonly dispositionId?: number;
+  readonly destination?: EventValue;
+  readonly duration?: number | undefined;
+  readonly httpRequest?: EventValue;
+  readonly httpResponse?: EventValue;
+  readonly profiles?: readonly string[];
+  readonly severity: Severity;
+  readonly source: EventValue;
+  readonly code: string | undefined;
+  readonly detail?: string | undefined;
+  readonly succeeded: boolean;
+  readonly unmapped: AuditEvent["unmapped"];
+}
+
+const PRODUCT = { name: "Postern", vendor_name: "Postern" };
+
+function requestEvent(event: RequestEvent): AuditEvent {
+  return {
+    action_id: event.dispositionId,
+    activity_id: event.activityId,
+    activity_name: event.activityName,
+    actor: event.actor,
+    ai_model: event.aiModel,
+    api: event.api,
+    category_uid: 6,
+    class_uid: 6003,
+    disposition_id: event.dispositionId,
+    dst_endpoint: event.destination,
+    duration: event.duration,
+    http_request: event.httpRequest,
+    http_response: event.httpResponse,
+    metadata: { product: PRODUCT, profiles: event.profiles, uid: text(event.id, 64), version: OCSF_VERSION },
+    severity_id: SEVERITY_ID[event.severity],
+    src_endpoint: event.source,
+    status_code: text(event.code, 64),
+    status_detail: event.detail,
+    status_id: event.succeeded ? 1 : 2,
+    time: event.time,
+    type_uid: 600_300 + event.activityId,
+    unmapped: event.unmapped,
+  };
+}
+
+const WITHOUT_MODEL = ["security_control"];
+const WITH_MODEL = ["ai_operation", "security_control"];
+
 export function decisionEvent(input: DecisionInput): AuditEvent {
   const allowed = input.outcome === "allow";
   const method = text(input.method ?? UNKNOWN, 32);
-  return frameEvent({
+  const model = text(input.model);
+  const operation = text(input.operation);
+  return requestEvent({
     id: input.id,
     time: input.time,
-    classUid: 6003,
     activityId: ACTIVITY_OF_METHOD.get(method) ?? 99,
+    activityName: method,
+    actor: actorOf(input),
+    aiModel: model === undefined ? undefined : { ai_provider: text(input.serverWorkload ?? UNKNOWN), name: model },
+    api: apiOf(operation ?? method, input.serverWorkload, input.id),
+    dispositionId: allowed ? 1 : 2,
+    destination: input.host === undefined ? undefined : { hostname: text(input.host, 255) },
+    httpRequest: httpRequestOf(input),
+    profiles: model === undefined ? WITHOUT_MODEL : WITH_MODEL,
     severity: allowed ? "informational" : "medium",
+    source: sourceOf(input.agent, input.run),
+    code: input.code,
+    detail: text(input.detail, 1024),
     succeeded: allowed,
-    statusCode: input.code,
-    profiles: input.model === undefined ? ["security_control"] : ["ai_operation", "security_control"],
-    kind: "decision",
-    attributes: {
-      action_id: allowed ? 1 : 2,
-      disposition_id: allowed ? 1 : 2,
-      activity_name: method,
-      actor: actorOf(input),
-      ai_model:
-        input.model === undefined
-          ? undefined
-          : { ai_provider: text(input.serverWorkload ?? UNKNOWN), name: text(input.model) },
-      api: apiOf(text(input.operation) ?? method, input.serverWorkload, input.id),
-      dst_endpoint: input.host === undefined ? undefined : { hostname: text(input.host, 255) },
-      http_request: httpRequestOf(input),
-      src_endpoint: sourceOf(input.agent, input.run),
-      status_detail: text(input.detail, 1024),
-    },
     unmapped: {
       agent: text(input.agent),
       code: text(input.code, 64),
       credential_provider: text(input.credentialProvider),
       isolated: input.isolated,
+      kind: "decision",
       method,
       mode: text(input.mode, 32),
-      model: text(input.model),
-      operation: text(input.operation),
+      model,
+      operation,
       outcome: input.outcome,
       policies: texts(input.policies, 16),
       policy_digest: text(input.policyDigest, 128),
@@ -126,23 +176,19 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
 export function outcomeEvent(input: OutcomeInput): AuditEvent {
   const succeeded = input.ended === "complete" && input.code === undefined && (input.status ?? 0) < 400;
   const status = quantity(input.status);
-  return frameEvent({
+  return requestEvent({
     id: input.id,
     time: input.time,
-    classUid: 6003,
     activityId: 99,
+    activityName: "outcome",
+    actor: actorOf(input),
+    api: apiOf("outcome", input.serverWorkload, input.decisionId),
+    duration: quantity(input.durationMs),
+    httpResponse: status === undefined ? undefined : { code: status },
     severity: succeeded ? "informational" : "low",
+    source: sourceOf(input.agent),
+    code: input.code,
     succeeded,
-    statusCode: input.code,
-    kind: "outcome",
-    attributes: {
-      activity_name: "outcome",
-      actor: actorOf(input),
-      api: apiOf("outcome", input.serverWorkload, input.decisionId),
-      duration: quantity(input.durationMs),
-      http_response: status === undefined ? undefined : { code: status },
-      src_endpoint: sourceOf(input.agent),
-    },
     unmapped: {
       agent: text(input.agent),
       bytes_in: quantity(input.bytesIn),
@@ -150,6 +196,7 @@ export function outcomeEvent(input: OutcomeInput): AuditEvent {
       code: text(input.code, 64),
       decision_id: text(input.decisionId, 64),
       ended: input.ended,
+      kind: "outcome",
       scrubbed: quantity(input.scrubbed),
       server_workload: text(input.serverWorkload),
       usage: input.usage === undefined ? undefined : usageOf(input.usage),
@@ -205,6 +252,8 @@ function sourceOf(agent: string | undefined, run?: string): EventValue {
 }
 
 function usageOf(usage: Readonly<Record<string, number | undefined>>): EventValue {
-  const entries = Object.entries(usage).slice(0, 16);
+  const entries = Object.entries(usage)
+    .slice(0, 16)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
   return Object.fromEntries(entries.map(([name, value]) => [text(name, 64), quantity(value)]));
 }

@@ -6,12 +6,12 @@
  * signature within the checkpoint interval. A checkpoint never covers what is not on disk.
  */
 import { resolve } from "node:path";
-import canonicalize from "canonicalize";
 import type { Clock } from "../kernel/clock.ts";
 import { Fault } from "../kernel/fault.ts";
 import { BundleWriter } from "./bundle-writer.ts";
 import { signCheckpoint } from "./checkpoint.ts";
 import type { CheckpointSigner, VerifierKey } from "./checkpoint.ts";
+import { encodeEvent } from "./encode-event.ts";
 import type { AuditEvent } from "./event-frame.ts";
 import { GroupSync } from "./group-sync.ts";
 import type { HashTiles } from "./hash-tiles.ts";
@@ -24,7 +24,6 @@ import { hashLeaf } from "./merkle.ts";
 import type { Subtree } from "./merkle.ts";
 import { keepTile, recoverLog } from "./recovery.ts";
 import type { Recovered, RecoveryReport } from "./recovery.ts";
-import { MAX_ENTRY_BYTES } from "./tile-paths.ts";
 
 export interface AuditLogOptions {
   readonly folder: string;
@@ -131,7 +130,7 @@ class TiledLog implements AuditLog {
     if (this.#sync.failure !== undefined) {
       throw unavailable("the audit log could not be made durable; restart the server", this.#sync.failure);
     }
-    const bytes = encodeEvent(event);
+    const bytes = encoded(event);
     try {
       this.#keepTiles();
       this.#bundles.append(bytes);
@@ -246,17 +245,10 @@ class TiledLog implements AuditLog {
   }
 }
 
-function encodeEvent(event: AuditEvent): Buffer {
-  let bytes: Buffer;
-  try {
-    bytes = Buffer.from(canonicalize(event) ?? "", "utf8");
-  } catch (error) {
-    throw unavailable("the audit event has no canonical form", error);
-  }
-  if (bytes.length === 0 || bytes.length > MAX_ENTRY_BYTES) {
-    throw unavailable(`the audit event has ${bytes.length} bytes; an entry holds 1 to ${MAX_ENTRY_BYTES}`);
-  }
-  return bytes;
+function encoded(event: AuditEvent): Buffer {
+  const bytes = encodeEvent(event);
+  if (!bytes.ok) throw unavailable(bytes.reason);
+  return bytes.value;
 }
 
 function unavailable(message: string, cause?: unknown): Fault {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** How much memory request bodies may take while they are read: per request, per agent, and in all. */
 import { type Result, ok, refuse } from "../kernel/result.ts";
+import type { MessageBody } from "./http/messages.ts";
 
 export interface BodyLimits {
   /** Bytes. A single body larger than this is never read. */
@@ -55,7 +56,14 @@ export class BodyShare {
   }
 
   /** Collects the body, or refuses where it is larger than may be read now. */
-  async collect(body: AsyncIterable<Buffer>): Promise<Result<Buffer, BodyRefusal>> {
+  async collect(body: MessageBody): Promise<Result<Buffer, BodyRefusal>> {
+    const { whole } = body;
+    if (whole !== undefined) {
+      if (whole.length > this.#limit) return refuse("request_too_large");
+      if (!this.#change(whole.length)) return refuse("gateway_busy");
+      this.#taken += whole.length;
+      return ok(whole);
+    }
     // One buffer that grows: pieces of a byte each would cost a hundred times what they hold.
     let buffer: Buffer = Buffer.alloc(0);
     let size = 0;

@@ -2,7 +2,8 @@
 /** The gate: takes connections of runs, speaks HTTP with them, and passes each request through the stages. */
 import type { Duplex } from "node:stream";
 import { newId } from "../kernel/ids.ts";
-import { type ConnectRequest, InboundCodec, type InboundLimits } from "./http/inbound.ts";
+import { InboundCodec } from "./http/inbound.ts";
+import type { ConnectRequest, InboundLimits } from "./http/inbound-connection.ts";
 import { type BodyLimits, BodyMemory, DEFAULT_BODY_LIMITS } from "./body-memory.ts";
 import { Interception } from "./interception.ts";
 import { OpenExchanges } from "./open-exchanges.ts";
@@ -56,7 +57,6 @@ export class Gateway {
 
   /** Serves a connection. `authorities` are the `Host` values that mean the gateway itself. */
   accept(socket: Duplex, caller: Caller, authorities: readonly string[]): void {
-    socket.on("error", () => socket.destroy());
     this.#callers.set(socket, caller);
     this.#codec.accept(socket, { kind: "door", authorities });
   }
@@ -73,11 +73,11 @@ export class Gateway {
   }
 
   close(): void {
+    this.#codec.close();
     this.#parts.upstreams.closeAll();
   }
 
   async #connect(request: ConnectRequest, socket: Duplex, head: Buffer): Promise<void> {
-    socket.on("error", () => socket.destroy());
     const caller = this.#callers.get(socket);
     if (caller === undefined) return void socket.destroy();
     const opened = await this.#checkConnect(request, caller);
@@ -86,7 +86,6 @@ export class Gateway {
     if (head.length > 0) socket.unshift(head);
     try {
       const { socket: secure, serverName } = await this.#interception.terminate(socket, opened.host);
-      secure.on("error", () => secure.destroy());
       this.#callers.set(secure, caller);
       this.#codec.accept(secure, { kind: "tunnel", host: opened.host, port: opened.port, serverName });
     } catch {

@@ -69,17 +69,14 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
   const id = newId(parts.clock.now());
   const outcome = new Outcome(id, parts.clock, parts.audit, parts.observer);
   const progress: Progress = {};
-  const stop = new AbortController();
   let isCut = false;
   const open: OpenExchange = {
     cut: () => {
       isCut = true;
-      stop.abort();
+      exchange.gone.end();
       exchange.destroy();
     },
   };
-  const onGone = (): void => stop.abort();
-  exchange.gone.addEventListener("abort", onGone, { once: true });
   try {
     const decided = await decide(exchange, caller, parts, progress, open);
     const decision = decisionRecord(id, caller, parts, progress, decided);
@@ -87,14 +84,13 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
     const recorded = recordDecision(parts.audit, decision);
     if (!recorded.ok) return void (await giveRefusal(exchange, recorded.reason, undefined, outcome));
     if (!decided.ok) return void (await giveRefusal(exchange, decided.reason, recorded.value, outcome));
-    const refused = await serve(exchange, decided.value, recorded.value, parts, stop.signal, outcome);
+    const refused = await serve(exchange, decided.value, recorded.value, parts, outcome);
     if (refused !== undefined) await giveRefusal(exchange, refused, recorded.value, outcome);
   } catch (error) {
-    const how = exchange.gone.aborted ? "client_aborted" : "upstream_failed";
+    const how = exchange.gone.isOver ? "client_aborted" : "upstream_failed";
     outcome.brokeOff(error instanceof StandingLost ? "cut" : how);
     exchange.destroy();
   } finally {
-    exchange.gone.removeEventListener("abort", onGone);
     if (progress.caller !== undefined) parts.openExchanges.remove(progress.caller.agent, open);
     if (isCut) outcome.brokeOff("cut");
     progress.share?.release();
@@ -172,9 +168,9 @@ async function serve(
   { allow, caller, matched }: Decided,
   recorded: RecordedDecision,
   parts: GatewayParts,
-  signal: AbortSignal,
   outcome: Outcome,
 ): Promise<Refusal | undefined> {
+  const { gone } = exchange;
   const leaving = await searchFor(parts);
   if (!leaving.ok) return leaving.reason;
   const guarded = guardRequest(exchange.request, matched, leaving.value);
@@ -184,17 +180,17 @@ async function serve(
   const returning = await searchFor(parts, credential.value.secret);
   if (!returning.ok) return returning.reason;
   outcome.reached("connecting");
-  const connection = await parts.upstreams.connect(caller.agent, matched.workload, matched.host, signal);
+  const connection = await parts.upstreams.connect(caller.agent, matched.workload, matched.host, gone);
   if (!connection.ok) return connection.reason;
   outcome.reached("connected");
   const request = inject(guarded.value, matched.workload, credential.value, connection.value);
   const isDurable = parts.strictAudit ? await durably(recorded) : true;
-  if (!request.ok || !isDurable || signal.aborted) connection.value.release();
+  if (!request.ok || !isDurable || gone.isOver) connection.value.release();
   if (!request.ok) return request.reason;
   if (!isDurable) return NOT_DURABLE;
-  if (signal.aborted) throw new Error("ended before the request was sent");
+  if (gone.isOver) throw new Error("ended before the request was sent");
   const counted = { ...request.value, body: outcome.counted(request.value.body) };
-  const answer = await sendUpstream(connection.value, counted, signal);
+  const answer = await sendUpstream(connection.value, counted, gone);
   if (!answer.ok) return answer.reason;
   outcome.reached("answered");
   const clean = guardResponse(answer.value, returning.value);

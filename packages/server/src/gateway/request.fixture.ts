@@ -11,11 +11,15 @@ const profiles = loadProfiles();
 export const streamOf = (...chunks: (string | Buffer)[]): Readable =>
   Readable.from(chunks.map((chunk) => Buffer.from(chunk as string, "utf8")));
 
+/** Header names in lower case, as the codec gives them. */
+export const lowerCased = (headers: HeaderList): HeaderList =>
+  headers.map(([name, value]) => [name.toLowerCase(), value]);
+
 export function rawRequest(headers: HeaderList = [], more: Partial<RawRequest> = {}): RawRequest {
   return {
     method: "POST",
     target: "/openai/v1/chat/completions",
-    headers: [["Host", "127.0.0.1:7117"], ...headers],
+    headers: lowerCased([["Host", "127.0.0.1:7117"], ...headers]),
     body: streamOf(),
     ...more,
   };

@@ -4,9 +4,17 @@
  *
  * Stages see these types only, never `node:http` or a client library, so that the codec can be replaced.
  */
+import type { Duplex } from "node:stream";
+import type { Ending } from "../ending.ts";
 
-/** Name and value in the order of the wire; names as they came. */
+/** Name and value in the order of the wire; names in lower case, in which they are compared and sent. */
 export type HeaderList = readonly (readonly [name: string, value: string])[];
+
+/** The bytes of a body, read once. */
+export interface MessageBody extends AsyncIterable<Buffer> {
+  /** All of it, where it has come already and none was read: nothing has to be awaited then. */
+  readonly whole?: Buffer | undefined;
+}
 
 /** A request as it was read, nothing decided yet. */
 export interface RawRequest {
@@ -14,8 +22,7 @@ export interface RawRequest {
   /** The request target of the request line, byte for byte. */
   readonly target: string;
   readonly headers: HeaderList;
-  /** The body; must be read or destroyed. */
-  readonly body: AsyncIterable<Buffer>;
+  readonly body: MessageBody;
 }
 
 /** Where a request came in. */
@@ -34,10 +41,15 @@ export type Entrance =
 export interface Exchange {
   readonly request: RawRequest;
   readonly entrance: Entrance;
-  /** Aborted when the agent goes away or the exchange is destroyed before the answer is complete. */
-  readonly gone: AbortSignal;
-  /** Sends the head of the answer; once. */
+  /** Comes when the agent goes away or the exchange is destroyed before the answer is complete. */
+  readonly gone: Ending;
+  /** Begins the answer; once. Its head leaves with the first piece, or at the end of this turn. */
   startAnswer(head: AnswerHead): AnswerBody;
+  /**
+   * Answers 101 with these headers and hands over the connection's byte stream, both ways; bytes that came
+   * after the request come first. Only for a request that asked for another protocol.
+   */
+  switchProtocols(headers: HeaderList): Duplex;
   /** Closes the agent's connection at once, whatever was sent so far. */
   destroy(): void;
 }
@@ -50,7 +62,8 @@ export interface AnswerHead {
 export interface AnswerBody {
   /** Sends a piece; resolves when more may be sent (back-pressure). */
   write(chunk: Buffer): Promise<void>;
-  end(): Promise<void>;
+  /** Sends the last piece and what ends the answer; resolves when everything has been given to the system. */
+  end(last?: Buffer): Promise<void>;
 }
 
 /** The one form of a request that policy, audit and the wire see. */
@@ -83,9 +96,16 @@ export interface UpstreamRequest {
 export interface UpstreamAnswer {
   readonly status: number;
   readonly headers: HeaderList;
-  readonly body: AsyncIterable<Buffer>;
+  readonly body: MessageBody;
   /** Leaves the rest unread; the connection ends with it. */
   discard(): void;
+}
+
+/** What a request for another protocol is answered with. */
+export interface UpgradeAnswer {
+  readonly answer: UpstreamAnswer;
+  /** After a 101: the byte stream, what came after the head first. Any other answer is an ordinary one. */
+  readonly stream?: Duplex;
 }
 
 export declare const connectionBrand: unique symbol;
@@ -95,7 +115,9 @@ export interface UpstreamConnection {
   readonly [connectionBrand]: true;
   readonly authority: string;
   /** Sends one request; the connection is given back by itself when the answer has been read to its end. */
-  send(request: UpstreamRequest, signal: AbortSignal): Promise<UpstreamAnswer>;
+  send(request: UpstreamRequest, ending: Ending): Promise<UpstreamAnswer>;
+  /** Sends a request that asks for another protocol. */
+  upgrade(request: UpstreamRequest, ending: Ending): Promise<UpgradeAnswer>;
   /** Gives the connection back unused. */
   release(): void;
 }

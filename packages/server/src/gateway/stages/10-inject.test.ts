@@ -130,12 +130,12 @@ describe("profiles", () => {
         .map(([, value]) => value);
     };
     expect(beta([])).toEqual(["oauth-2025-04-20"]);
-    expect(beta([["Anthropic-Beta", "other-1"]])).toEqual(["other-1,oauth-2025-04-20"]);
+    expect(beta([["anthropic-beta", "other-1"]])).toEqual(["other-1,oauth-2025-04-20"]);
     expect(beta([["anthropic-beta", "other-1, oauth-2025-04-20"]])).toEqual(["other-1, oauth-2025-04-20"]);
     expect(
       beta([
         ["anthropic-beta", "a"],
-        ["Anthropic-Beta", "b"],
+        ["anthropic-beta", "b"],
       ]),
     ).toEqual(["a", "b,oauth-2025-04-20"]);
     expect(

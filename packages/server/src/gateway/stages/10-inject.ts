@@ -94,7 +94,7 @@ function percentEncoded(secret: string): string {
 function appended(headers: HeaderList, append: Readonly<Record<string, string>>): [string, string][] {
   const list = headers.map(([name, value]): [string, string] => [name, value]);
   for (const [name, token] of Object.entries(append)) {
-    const same = list.filter(([key]) => key.toLowerCase() === name);
+    const same = list.filter(([key]) => key === name);
     if (same.some(([, value]) => value.split(/\s*,\s*/).includes(token))) continue;
     const last = same.at(-1);
     if (last === undefined) list.push([name, token]);

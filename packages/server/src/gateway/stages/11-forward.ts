@@ -2,6 +2,7 @@
 /** Stage 11: sends the request and streams the answer, with back-pressure both ways. */
 import { Fault } from "../../kernel/fault.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
+import type { Ending } from "../ending.ts";
 import type {
   Exchange,
   HeaderList,
@@ -16,10 +17,10 @@ import { type Refusal, refusal } from "./refusal.ts";
 export async function sendUpstream(
   connection: UpstreamConnection,
   request: UpstreamRequest,
-  signal: AbortSignal,
+  ending: Ending,
 ): Promise<Result<UpstreamAnswer, Refusal>> {
   try {
-    return ok(await connection.send(request, signal));
+    return ok(await connection.send(request, ending));
   } catch (error) {
     return refuse(
       error instanceof Fault
@@ -37,6 +38,11 @@ export async function streamAnswer(
   onChunk: (chunk: Buffer) => void,
 ): Promise<void> {
   const body = exchange.startAnswer({ status: answer.status, headers: [...answer.headers, ...extraHeaders] });
+  const { whole } = answer.body;
+  if (whole !== undefined) {
+    onChunk(whole);
+    return body.end(whole);
+  }
   for await (const chunk of answer.body) {
     onChunk(chunk);
     await body.write(chunk);

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { PatternMatcher } from "../../guard/pattern-matcher.ts";
 import { secretPatterns } from "../../guard/secret-patterns.ts";
 import type { HeaderList } from "../http/messages.ts";
-import { streamOf, textOf } from "../request.fixture.ts";
+import { lowerCased, streamOf, textOf } from "../request.fixture.ts";
 import { guardResponse } from "./12-guard-response.ts";
 
 const secret = "sk-proj-4f9c2e71b0a8d653";
@@ -13,7 +13,7 @@ const stars = "*".repeat(secret.length);
 
 const answerOf = (headers: HeaderList, body: AsyncIterable<Buffer>) => ({
   status: 200,
-  headers,
+  headers: lowerCased(headers),
   body,
   discard: () => {},
 });
@@ -64,23 +64,23 @@ describe("headers of an answer", () => {
 
   it("lose the secret in values, and whole where it is in the name", () => {
     const answer = guarded([
-      ["Location", `https://x.example/?key=${secret}&y=1`],
+      ["location", `https://x.example/?key=${secret}&y=1`],
       ["WWW-Authenticate", `Basic ${Buffer.from(`u:${secret}`).toString("base64")}`],
       [`x-${secret}`, "1"],
       ["x-stays", "1"],
     ]);
     const text = JSON.stringify(answer.headers);
-    expect(answer.headers[0]).toEqual(["Location", `https://x.example/?key=${stars}&y=1`]);
+    expect(answer.headers[0]).toEqual(["location", `https://x.example/?key=${stars}&y=1`]);
     expect(text).toMatch(/Basic [A-Za-z0-9+/]{1,6}\*{20,}/);
     expect(text).not.toContain(secret);
-    expect(answer.headers.map(([name]) => name)).toEqual(["Location", "WWW-Authenticate", "x-stays"]);
+    expect(answer.headers.map(([name]) => name)).toEqual(["location", "www-authenticate", "x-stays"]);
     expect(answer.scrubbed()).toBe(3);
   });
 
   it("keep encoding and length where the body is not decoded, and lose them where it is", () => {
     const own: HeaderList = [
-      ["Content-Length", "5"],
-      ["Content-Encoding", "identity"],
+      ["content-length", "5"],
+      ["content-encoding", "identity"],
     ];
     expect(guarded(own, "hello").headers).toEqual(own);
     expect(

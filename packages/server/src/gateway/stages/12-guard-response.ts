@@ -9,7 +9,8 @@ import { createBrotliDecompress, createGunzip, createInflate, createZstdDecompre
 import type { Matcher } from "../../guard/pattern-matcher.ts";
 import { holdsPattern, Scrubber, scrubText } from "../../guard/scrubber.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
-import type { HeaderList, UpstreamAnswer } from "../http/messages.ts";
+import { wholeBody } from "../http/body-queue.ts";
+import type { HeaderList, MessageBody, UpstreamAnswer } from "../http/messages.ts";
 import { headerValues } from "./1-read-request.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
@@ -25,7 +26,7 @@ export interface GuardedAnswer {
   readonly status: number;
   readonly headers: HeaderList;
   readonly contentType: string;
-  readonly body: AsyncIterable<Buffer>;
+  readonly body: MessageBody;
   /** Patterns replaced so far. */
   scrubbed(): number;
 }
@@ -43,7 +44,7 @@ export function guardResponse(answer: UpstreamAnswer, matcher: Matcher): Result<
       refusal("upstream_failed", "the upstream answered in an encoding that cannot be searched for secrets"),
     );
   const scrubber = new Scrubber(matcher);
-  const kept = answer.headers.filter(([name]) => !isDropped(name.toLowerCase(), decoder !== undefined));
+  const kept = answer.headers.filter(([name]) => !isDropped(name, decoder !== undefined));
   const { headers, found } = cleanHeaders(kept, matcher);
   const plain = decoder === undefined ? answer.body : decoded(answer.body, decoder);
   return ok({
@@ -94,7 +95,15 @@ async function* decoded(body: AsyncIterable<Buffer>, createDecoder: () => Duplex
   yield* pipeline(encoded, createDecoder(), () => {}) as AsyncIterable<Buffer>;
 }
 
-async function* scrubbedBody(body: AsyncIterable<Buffer>, scrubber: Scrubber): AsyncIterable<Buffer> {
+function scrubbedBody(body: MessageBody, scrubber: Scrubber): MessageBody {
+  const { whole } = body;
+  if (whole === undefined) return scrubbedPieces(body, scrubber);
+  const first = scrubber.push(whole);
+  const rest = scrubber.end();
+  return wholeBody(rest.length === 0 ? first : Buffer.concat([first, rest]));
+}
+
+async function* scrubbedPieces(body: AsyncIterable<Buffer>, scrubber: Scrubber): AsyncIterable<Buffer> {
   for await (const chunk of body) {
     const clean = scrubber.push(chunk);
     if (clean.length > 0) yield clean;

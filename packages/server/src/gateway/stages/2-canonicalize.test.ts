@@ -14,7 +14,7 @@ const tunnel = (serverName?: string): Entrance => ({
 
 const request = (target: string, host: string, entrance: Entrance = door) =>
   canonicalize(
-    { method: "POST", target, headers: [["Host", host]], body: (async function* () {})() },
+    { method: "POST", target, headers: [["host", host]], body: (async function* () {})() },
     entrance,
   );
 

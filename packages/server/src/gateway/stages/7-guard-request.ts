@@ -111,11 +111,20 @@ function strippedHeaders(headers: HeaderList, { workload }: MatchedRequest): Hea
   const carriers = new Set([...nominated, ...workload.profile.carriers.headers]);
   for (const { injection } of workload.injections)
     if (injection.kind === "header") carriers.add(injection.name);
-  return headers.filter(([name]) => {
-    const key = name.toLowerCase();
-    const isCarrier = ALWAYS_STRIPPED.has(key) || carriers.has(key) || CARRIER_NAME.test(key);
-    return !isCarrier && !key.startsWith("x-forwarded-");
-  });
+  return headers.filter(([name]) => !isTakenOff(name) && !carriers.has(name));
+}
+
+/** Names come again and again: what each says is found out once. */
+const takenOff = new Map<string, boolean>();
+const MOST_NAMES = 4096;
+
+function isTakenOff(name: string): boolean {
+  const known = takenOff.get(name);
+  if (known !== undefined) return known;
+  const isIt = ALWAYS_STRIPPED.has(name) || CARRIER_NAME.test(name) || name.startsWith("x-forwarded-");
+  if (takenOff.size >= MOST_NAMES) takenOff.clear();
+  if (name.length <= 64) takenOff.set(name, isIt);
+  return isIt;
 }
 
 function strippedQuery({ canonical, workload }: MatchedRequest): string {
@@ -151,7 +160,7 @@ function placeholderLeft(
   body: Buffer | undefined,
 ): string | undefined {
   const header = headers.find(([name, value]) => holdsPlaceholder(value) || holdsPlaceholder(name));
-  if (header !== undefined) return `the header ${header[0].toLowerCase()}`;
+  if (header !== undefined) return `the header ${header[0]}`;
   if (holdsPlaceholder(path)) return "the path";
   if (holdsPlaceholder(unescaped(query))) return "the query";
   return body !== undefined && new PlaceholderWatch().seesIn(body) ? "the body" : undefined;
@@ -173,7 +182,7 @@ function secretLeaving(
   if (isIn(headers.flat().join("\n"))) {
     const header = headers.find((pair) => isIn(pair[0]) || isIn(pair[1]));
     // Its name could be the secret.
-    return header === undefined || isIn(header[0]) ? "a header" : `the header ${header[0].toLowerCase()}`;
+    return header === undefined || isIn(header[0]) ? "a header" : `the header ${header[0]}`;
   }
   if (isInUrl(path)) return "the path";
   if (isInUrl(query)) return "the query";

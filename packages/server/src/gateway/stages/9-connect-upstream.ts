@@ -7,30 +7,46 @@
  */
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import { dial } from "../dialer.ts";
+import type { Ending } from "../ending.ts";
 import { OutboundConnection } from "../http/outbound.ts";
 import type { connectionBrand, UpstreamConnection } from "../http/messages.ts";
 import type { GatewayWorkload } from "../ports.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
 const IDLE_LIMIT = 64;
+/** How often connections are looked at whether they take too long, in milliseconds. */
+const CHECK_EVERY = 500;
+
+/** A connection and whom it is for. */
+interface Kept {
+  readonly of: GatewayWorkload;
+  readonly connection: OutboundConnection;
+  /** What the later stages hold of it. */
+  readonly upstream: UpstreamConnection;
+}
 
 export class UpstreamConnections {
-  readonly #idle = new Map<string, { of: GatewayWorkload; connection: OutboundConnection }[]>();
+  readonly #idle = new Map<string, Kept[]>();
+  readonly #open = new Set<OutboundConnection>();
+  readonly #clockwork = setInterval(() => this.#checkTimes(), CHECK_EVERY).unref();
 
   async connect(
     agent: string,
     workload: GatewayWorkload,
     host: string,
-    signal: AbortSignal,
+    ending: Ending,
   ): Promise<Result<UpstreamConnection, Refusal>> {
     const authority = workload.port === 443 ? host : `${host}:${workload.port}`;
     const key = `${agent}\n${workload.name}\n${authority}`;
     const idle = this.#takeIdle(key, workload);
-    if (idle !== undefined) return ok(this.#branded(idle, key, workload, authority));
-    const socket = await dial({ ...workload, host }, signal);
+    if (idle !== undefined) return ok(idle.upstream);
+    const socket = await dial({ ...workload, host }, ending.signal());
     if (!socket.ok) return refuse(refusal(socket.reason.code, socket.reason.detail));
-    const connection = new OutboundConnection(`https://${authority}`, socket.value);
-    return ok(this.#branded(connection, key, workload, authority));
+    const connection = new OutboundConnection(socket.value);
+    this.#open.add(connection);
+    const kept = this.#kept(key, workload, authority, connection);
+    socket.value.once("close", () => this.#forget(key, kept));
+    return ok(kept.upstream);
   }
 
   /** Closes idle connections of an agent that was cut. */
@@ -43,40 +59,52 @@ export class UpstreamConnections {
   }
 
   closeAll(): void {
-    for (const idle of this.#idle.values()) for (const { connection } of idle) connection.close();
+    clearInterval(this.#clockwork);
+    for (const connection of this.#open) connection.close();
     this.#idle.clear();
   }
 
-  #takeIdle(key: string, workload: GatewayWorkload): OutboundConnection | undefined {
+  #checkTimes(): void {
+    const now = performance.now();
+    for (const connection of this.#open) connection.checkTime(now);
+  }
+
+  #takeIdle(key: string, workload: GatewayWorkload): Kept | undefined {
     const idle = this.#idle.get(key);
     while (idle !== undefined && idle.length > 0) {
-      const { of, connection } = idle.pop()!;
+      const kept = idle.pop()!;
       // A changed server workload may mean another address or another trust: its old connections end.
-      if (of === workload && !connection.isClosed) return connection;
-      connection.close();
+      if (kept.of === workload && !kept.connection.isClosed) return kept;
+      kept.connection.close();
     }
-    this.#idle.delete(key);
     return undefined;
   }
 
-  #branded(
-    connection: OutboundConnection,
-    key: string,
-    workload: GatewayWorkload,
-    authority: string,
-  ): UpstreamConnection {
+  #forget(key: string, kept: Kept): void {
+    this.#open.delete(kept.connection);
+    const left = this.#idle.get(key)?.filter((each) => each !== kept) ?? [];
+    if (left.length === 0) this.#idle.delete(key);
+    else this.#idle.set(key, left);
+  }
+
+  #kept(key: string, of: GatewayWorkload, authority: string, connection: OutboundConnection): Kept {
     const giveBack = (): void => {
       if (connection.isClosed) return;
-      const idle = this.#idle.get(key) ?? [];
-      if (idle.length >= IDLE_LIMIT) return connection.close();
-      idle.push({ of: workload, connection });
-      this.#idle.set(key, idle);
+      const idle = this.#idle.get(key);
+      if (idle === undefined) this.#idle.set(key, [kept]);
+      else if (idle.length < IDLE_LIMIT) idle.push(kept);
+      else connection.close();
     };
     const upstream: Omit<UpstreamConnection, typeof connectionBrand> = {
       authority,
-      send: (request, signal) => connection.send(request, signal, giveBack),
-      release: giveBack,
+      send: (request, ending) => connection.send(request, ending, giveBack),
+      upgrade: (request, ending) => connection.upgrade(request, ending, giveBack),
+      release: () => {
+        connection.rest();
+        giveBack();
+      },
     };
-    return upstream as UpstreamConnection;
+    const kept: Kept = { of, connection, upstream: upstream as UpstreamConnection };
+    return kept;
   }
 }
