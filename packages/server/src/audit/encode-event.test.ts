@@ -16,7 +16,10 @@ const decisions = fc
       agent: anyText,
       run: anyText,
       isolated: fc.boolean(),
-      process: fc.record({ pid: fc.nat(), path: anyText, sha256: anyText }, { requiredKeys: ["pid", "path"] }),
+      process: fc.record(
+        { pid: fc.nat(), path: anyText, sha256: anyText },
+        { requiredKeys: ["pid", "path"] },
+      ),
       serverWorkload: anyText,
       operation: anyText,
       model: anyText,
@@ -53,7 +56,16 @@ const outcomes = fc
     code: fc.option(anyText, { nil: undefined }),
   })
   .map((known) =>
-    outcomeEvent({ id, time: 1, decisionId: id, bytesIn: 1, bytesOut: 2, scrubbed: 0, ended: "complete", ...known }),
+    outcomeEvent({
+      id,
+      time: 1,
+      decisionId: id,
+      bytesIn: 1,
+      bytesOut: 2,
+      scrubbed: 0,
+      ended: "complete",
+      ...known,
+    }),
   );
 
 describe("an event as bytes", () => {
@@ -77,11 +89,14 @@ describe("an event as bytes", () => {
       ),
     })).value;
     fc.assert(
-      fc.property(fc.dictionary(fc.string({ maxLength: 4 }), member, { noNullPrototype: true }), (members) => {
-        const event = members as unknown as AuditEvent;
-        const encoded = encodeEvent(event);
-        expect(encoded.ok && encoded.value.toString()).toBe(canonicalize(event));
-      }),
+      fc.property(
+        fc.dictionary(fc.string({ maxLength: 4 }), member, { noNullPrototype: true }),
+        (members) => {
+          const event = members as unknown as AuditEvent;
+          const encoded = encodeEvent(event);
+          expect(encoded.ok && encoded.value.toString()).toBe(canonicalize(event));
+        },
+      ),
     );
   });
 
@@ -91,7 +106,16 @@ describe("an event as bytes", () => {
         expect(JSON.stringify(event)).toBe(canonicalize(event));
       }),
     );
-    const event = outcomeEvent({ id, time: 1, decisionId: id, bytesIn: 1, bytesOut: 2, durationMs: 3, scrubbed: 0, ended: "cut" });
+    const event = outcomeEvent({
+      id,
+      time: 1,
+      decisionId: id,
+      bytesIn: 1,
+      bytesOut: 2,
+      durationMs: 3,
+      scrubbed: 0,
+      ended: "cut",
+    });
     expect(JSON.stringify(event)).toBe(canonicalize(event));
   });
 

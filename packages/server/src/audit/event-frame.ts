@@ -34,7 +34,12 @@ export const OCSF_VERSION = "1.8.0";
 
 export type Severity = "informational" | "low" | "medium" | "high";
 
-export const SEVERITY_ID: Readonly<Record<Severity, number>> = { informational: 1, low: 2, medium: 3, high: 4 };
+export const SEVERITY_ID: Readonly<Record<Severity, number>> = {
+  informational: 1,
+  low: 2,
+  medium: 3,
+  high: 4,
+};
 
 export interface EventFrame {
   readonly id: string;

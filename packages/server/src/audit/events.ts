@@ -141,7 +141,8 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
     activityId: ACTIVITY_OF_METHOD.get(method) ?? 99,
     activityName: method,
     actor: actorOf(input),
-    aiModel: model === undefined ? undefined : { ai_provider: text(input.serverWorkload ?? UNKNOWN), name: model },
+    aiModel:
+      model === undefined ? undefined : { ai_provider: text(input.serverWorkload ?? UNKNOWN), name: model },
     api: apiOf(operation ?? method, input.serverWorkload, input.id),
     dispositionId: allowed ? 1 : 2,
     destination: input.host === undefined ? undefined : { hostname: text(input.host, 255) },

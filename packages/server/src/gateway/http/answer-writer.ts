@@ -161,7 +161,8 @@ function headText(
   let hasDate = false;
   for (const [name, value] of headers) {
     // Upstreams' headers were read by a strict parser; this is the last door in front of the wire.
-    if (NOT_IN_HEADERS.test(name) || NOT_IN_HEADERS.test(value)) throw new Error("a header holds a control character");
+    if (NOT_IN_HEADERS.test(name) || NOT_IN_HEADERS.test(value))
+      throw new Error("a header holds a control character");
     if (name === "date") hasDate = true;
     text += `${name}: ${value}\r\n`;
   }

@@ -47,7 +47,8 @@ export interface Exchange {
   startAnswer(head: AnswerHead): AnswerBody;
   /**
    * Answers 101 with these headers and hands over the connection's byte stream, both ways; bytes that came
-   * after the request come first. Only for a request that asked for another protocol.
+   * after the request come first. Only for a request that asked for another protocol. The stream is paused:
+   * whoever takes it resumes it once its handlers stand.
    */
   switchProtocols(headers: HeaderList): Duplex;
   /** Closes the agent's connection at once, whatever was sent so far. */
@@ -104,7 +105,7 @@ export interface UpstreamAnswer {
 /** What a request for another protocol is answered with. */
 export interface UpgradeAnswer {
   readonly answer: UpstreamAnswer;
-  /** After a 101: the byte stream, what came after the head first. Any other answer is an ordinary one. */
+  /** After a 101: the byte stream, paused, what came after the head first. Any other answer is an ordinary one. */
   readonly stream?: Duplex;
 }
 

@@ -26,7 +26,13 @@ export class OpenRequest implements Exchange {
   readonly #hooks: ConnectionHooks;
   #state: "open" | "answering" | "answered" | "switched" | "lost" = "open";
 
-  constructor(socket: Duplex, head: RequestHead, entrance: Entrance, body: BodyQueue, hooks: ConnectionHooks) {
+  constructor(
+    socket: Duplex,
+    head: RequestHead,
+    entrance: Entrance,
+    body: BodyQueue,
+    hooks: ConnectionHooks,
+  ) {
     this.#socket = socket;
     this.#head = head;
     this.#hooks = hooks;

@@ -197,7 +197,8 @@ export class OutboundConnection {
     if (problem !== undefined) return this.#fail(broken(`the upstream's answer is malformed: ${problem}`));
     const { answer } = current.reader;
     if (answer !== undefined && !hadHead) {
-      if (current.reader.upgraded !== undefined) return this.#handOver(current, answer, current.reader.upgraded);
+      if (current.reader.upgraded !== undefined)
+        return this.#handOver(current, answer, current.reader.upgraded);
       this.#noteIdleTimeout(answer);
       current.answer.resolve({ answer });
     }

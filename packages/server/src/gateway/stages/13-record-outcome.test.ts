@@ -77,7 +77,7 @@ describe("the end of a request", () => {
       outcome.record(undefined, undefined);
       return heard[0]?.traceparent;
     };
-    expect(parentOf(true, [["Traceparent", PARENT]])).toBe(PARENT);
+    expect(parentOf(true, [["traceparent", PARENT]])).toBe(PARENT);
     expect(parentOf(false, [["traceparent", PARENT]])).toBeUndefined();
     expect(
       parentOf(true, [
