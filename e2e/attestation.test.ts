@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Presented evidence against the running server: who it is, who came closest, who is told what, and what the log has. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { AttestResponse } from "@postern/contract";
 import {
   createTestAuthority,
+  type Kubernetes,
+  KUBERNETES_ISSUER,
+  startKubernetes,
   type Postern,
   startPostern,
   startTokenIssuer,
@@ -11,11 +16,13 @@ import {
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 const ISSUER = "https://token.actions.githubusercontent.com";
+const authority = await createTestAuthority();
 let issuer: TokenIssuer;
+let cluster: Kubernetes;
 let postern: Postern;
 
 beforeAll(async () => {
-  const authority = await createTestAuthority();
+  cluster = await startKubernetes(authority);
   issuer = await startTokenIssuer({ authority, issuer: ISSUER });
   postern = await startPostern();
   const provider = (name: string) => `
@@ -49,6 +56,7 @@ afterEach(() => issuer.setFault(undefined));
 afterAll(async () => {
   await postern?.stop();
   await issuer?.close();
+  await cluster?.close();
 });
 
 const claims = { aud: "postern", repository_id: "74", repository_owner_id: "65", environment: "prod" };
@@ -145,6 +153,39 @@ describe("postern attest", () => {
     const down = await postern.postern(fresh, { input: issuer.sign({ ...claims, environment: "dev" }) });
     expect(down.code).toBe(1);
     expect(down.stdout).toMatch(/^unavailable: .*\nreason authority_status_503\naudit id /);
+  });
+
+  it("knows a pod while it is there, and not a moment longer", async () => {
+    const spec = {
+      ...{ kind: "kubernetes", issuer: KUBERNETES_ISSUER, audience: "postern" },
+      apiServer: {
+        url: KUBERNETES_ISSUER,
+        tokenFile: join(postern.folder, "own-token"),
+        connectTo: { address: "127.0.0.1", port: cluster.port },
+        allowedNetworks: ["127.0.0.1/32"],
+        caCertificates: authority.certificate,
+      },
+    };
+    const selectors = ["kubernetes:namespace=agents", "kubernetes:pod-label=app=support"];
+    await writeFile(spec.apiServer.tokenFile, cluster.ownToken, { mode: 0o600 });
+    await postern.apply(
+      [
+        { kind: "TrustProvider", metadata: { name: "cluster" }, spec },
+        { kind: "Agent", metadata: { name: "pod-agent" }, spec: { trustProvider: "cluster", selectors } },
+      ]
+        .map((resource) => JSON.stringify(resource))
+        .join("\n---\n"),
+    );
+    const pod = cluster.addPod("support-0");
+    const words = ["attest", "--provider", "cluster", "--evidence-file", "-", "--explain"];
+    const input = cluster.tokenOf(pod, "postern");
+    expect((await postern.postern(words, { input })).stdout).toMatch(/^matched: agent pod-agent\n/);
+    cluster.deletePod(pod);
+    expect((await postern.postern(words, { input })).stdout).toMatch(
+      /^refused\nreason token_review_denied\n/,
+    );
+    const log = await postern.postern(["audit", "tail", "--json", "--lines", "1000"]);
+    expect(log.stdout + postern.log).not.toContain(cluster.ownToken);
   });
 
   it("has no use for evidence of a local process, and knows the nearest provider", async () => {

@@ -18,7 +18,21 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "TrustProvider.kind":
     "`process`: the kernel names the process behind each connection. The others are issuers of tokens; `oidc` is any issuer.",
   "TrustProvider.issuer":
-    "Who signs, exactly as in the claim `iss`. `oidc` needs it; the public one for `github-actions`, `gitlab` and `terraform-cloud` where absent.",
+    "Who signs, exactly as in the claim `iss`. `oidc` and `kubernetes` need it; the public one for `github-actions`, `gitlab` and `terraform-cloud` where absent.",
+  "TrustProvider.jwks":
+    "`kubernetes`: the cluster's key set as text, where its issuer cannot be reached; without `apiServer`.",
+  "TrustProvider.apiServer":
+    "`kubernetes`: asked for every token whether the token, its pod and its service account are still there. Without it deleted pods pass until their token expires.",
+  "TrustProvider.apiServer.url": "Where it is; an IP address may stand here if its certificate has it.",
+  "TrustProvider.apiServer.tokenFile":
+    "File with Postern's own token for it, read each time. It may create `tokenreviews` and get `pods`.",
+  "TrustProvider.apiServer.connectTo": "The same as `connectTo` of the issuer, for the API server.",
+  "TrustProvider.apiServer.connectTo.address": "An IP address.",
+  "TrustProvider.apiServer.connectTo.port": "A port.",
+  "TrustProvider.apiServer.allowedNetworks":
+    "The same as `allowedNetworks` of the issuer, for the API server; a cluster's own is mostly at a private address.",
+  "TrustProvider.apiServer.caCertificates":
+    "PEM certificates that are trusted for it; the cluster's `ca.crt`.",
   "TrustProvider.ownerIds":
     "`github-actions`: ids of the users and organizations whose repositories count. Needed.",
   "TrustProvider.namespaceIds":
@@ -40,7 +54,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "A claim by name, or by JSON pointer where it starts with a slash, such as `/kubernetes.io/namespace`.",
   "TrustProvider.conditions.oneOf": "Values, one of which it must have; of a list one entry.",
   "TrustProvider.maxTokenLifetime":
-    "Seconds from `iat` to `exp` that a token may live. 3600, a day for `gitlab`, 25 hours for `terraform-cloud` and `azure`, where absent.",
+    "Seconds from `iat` to `exp` that a token may live. 3600, a day for `gitlab` and `kubernetes`, 25 hours for `terraform-cloud` and `azure`, where absent.",
   "TrustProvider.connectTo":
     "Connect there instead of resolving the issuer's host. TLS still verifies the host's name.",
   "TrustProvider.connectTo.address": "An IP address.",

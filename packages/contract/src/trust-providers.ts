@@ -56,6 +56,28 @@ const process = z.strictObject({
   kind: z.literal("process"),
 });
 
+const kubernetes = z
+  .strictObject({
+    kind: z.literal("kubernetes"),
+    issuer: httpsUrl,
+    /** The key set of the cluster as text, where nobody can be asked for it. */
+    jwks: z.string().min(1).max(100_000).optional(),
+    /** Asked for every token whether it, its pod and its service account are still there; gives its keys too. */
+    apiServer: z
+      .strictObject({
+        url: httpsUrl,
+        /** Postern's own token for the API server; read anew each time. */
+        tokenFile: z.string().startsWith("/", "use an absolute path").max(1000),
+        ...reach,
+      })
+      .optional(),
+    ...token,
+  })
+  .refine((spec) => spec.jwks === undefined || spec.apiServer === undefined, {
+    message: "`jwks` is not used with `apiServer`, which gives its keys; remove it",
+    path: ["jwks"],
+  });
+
 const githubActions = z.strictObject({
   kind: z.literal("github-actions"),
   issuer: httpsUrl.default("https://token.actions.githubusercontent.com"),
@@ -127,6 +149,7 @@ const oidc = z.strictObject({
 
 export const trustProviderSpec = z.discriminatedUnion("kind", [
   process,
+  kubernetes,
   githubActions,
   gitlab,
   terraformCloud,
@@ -141,6 +164,21 @@ export type TrustProviderKind = TrustProviderSpec["kind"];
 /** Facts that each kind of evidence can prove: `kind:name=value` is a selector. `oidc` has those of its `mapping` too. */
 export const SELECTOR_NAMES = {
   process: ["agent", "uid", "gid", "path", "sha256", "cgroup", "isolated", "run"],
+  kubernetes: [
+    "namespace",
+    "service-account",
+    "service-account-uid",
+    "pod-name",
+    "pod-uid",
+    "node-name",
+    "node-uid",
+    "pod-label",
+    "pod-owner",
+    "pod-owner-uid",
+    "pod-image",
+    "pod-image-digest",
+    "pod-image-count",
+  ],
   "github-actions": [
     "repository-id",
     "owner-id",

@@ -14,4 +14,5 @@ export * from "./stand-in/git.ts";
 export { hostileModel, MISBEHAVIOURS, type Misbehaviour } from "./stand-in/misbehaviour.ts";
 export { OPENAI_MODELS, startOpenAiStandIn } from "./stand-in/openai.ts";
 export * from "./stand-in/token-issuer.ts";
+export * from "./stand-in/kubernetes.ts";
 export type { ReceivedRequest, StandIn, StandInOptions, StreamRecord } from "./stand-in/tls-stand-in.ts";

@@ -6,6 +6,7 @@ import { azure } from "./azure/azure.ts";
 import { gcp } from "./gcp/gcp.ts";
 import { githubActions } from "./github-actions/github-actions.ts";
 import { gitlab } from "./gitlab/gitlab.ts";
+import { kubernetes } from "./kubernetes/kubernetes.ts";
 import { oidc } from "./oidc/oidc.ts";
 import { terraformCloud } from "./terraform-cloud/terraform-cloud.ts";
 import { providerOfKind } from "./token/token-kind.ts";
@@ -16,6 +17,8 @@ export function makeTrustProvider(spec: TrustProviderSpec, clock: Clock): TrustP
   switch (spec.kind) {
     case "process":
       return undefined;
+    case "kubernetes":
+      return providerOfKind(kubernetes(spec), spec, clock);
     case "github-actions":
       return providerOfKind(githubActions(spec), spec, clock);
     case "gitlab":

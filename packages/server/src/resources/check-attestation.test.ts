@@ -62,6 +62,32 @@ describe("a selector", () => {
 });
 
 describe("a trust provider", () => {
+  const cluster = { kind: "kubernetes", issuer: "https://kubernetes.default.svc.cluster.local" } as const;
+
+  test.each([
+    cluster.issuer,
+    "https://kubernetes.default.svc",
+    "kubernetes.default.svc",
+    "https://kubernetes.default",
+  ])("of a cluster may not take tokens for the API server: %s", (audience) => {
+    expect(findings({ ...cluster, audience }, "kubernetes:namespace=a")).toEqual([
+      expect.stringContaining("spec.audience: is the API server's own"),
+    ]);
+  });
+
+  test("of a cluster needs keys that can be used, and proves labels only by asking the API server", () => {
+    const spec = { ...cluster, audience: "postern" };
+    expect(findings({ ...spec, jwks: '{"keys":[]}' }, "kubernetes:namespace=a")).toEqual([
+      expect.stringContaining("spec.jwks: holds no key set with a usable key"),
+    ]);
+    const label = "kubernetes:pod-label=app=a";
+    expect(findings(spec, label)).toEqual([expect.stringContaining("proves no `kubernetes:pod-label`")]);
+    const apiServer = { url: "https://10.0.0.1", tokenFile: "/t", allowedNetworks: ["169.254.0.0/16"] };
+    expect(findings({ ...spec, apiServer }, label)).toEqual([
+      expect.stringContaining("spec.apiServer.allowedNetworks[0]: holds the metadata address"),
+    ]);
+  });
+
   test("may not reach the metadata address by a wide network, nor a private address that is not listed", () => {
     expect(findings({ ...github, allowedNetworks: ["169.254.0.0/16"] }, "github-actions:ref=x")).toEqual([
       expect.stringContaining("spec.allowedNetworks[0]: holds the metadata address"),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Can a trust provider work as it is written, and can it prove what its agents are matched by? */
-import { type ResourceOf, SELECTOR_NAMES } from "@postern/contract";
+import { type ResourceOf, SELECTOR_NAMES, type TrustProviderSpec } from "@postern/contract";
+import { parseKeySet } from "../identity/jwt/key-set.ts";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { type ReachProblem, reachProblems } from "./check-reach.ts";
 import { hostProblem, resolutionProblem } from "./host-name.ts";
@@ -12,7 +13,11 @@ type TrustProvider = ResourceOf<"TrustProvider">;
 export function checkTrustProvider(resource: TrustProvider): Finding[] {
   const { spec } = resource;
   if (spec.kind === "process") return [];
-  const problems = [...("issuer" in spec ? hostProblems(spec) : []), ...reachProblems(spec)];
+  const problems = [
+    ...("issuer" in spec ? hostProblems(spec) : []),
+    ...reachProblems(spec),
+    ...(spec.kind === "kubernetes" ? kubernetesProblems(spec) : []),
+  ];
   return problems.map(([path, message]) => ({ resource, path: ["spec", ...path], message }));
 }
 
@@ -20,6 +25,42 @@ function hostProblems({ connectTo, issuer }: { connectTo?: unknown; issuer: stri
   const host = new URL(issuer).hostname;
   const problem = hostProblem(host) ?? (connectTo === undefined ? resolutionProblem(host) : undefined);
   return problem === undefined ? [] : [[["issuer"], `the host ${problem}`]];
+}
+
+/** Audiences that API servers take; a cluster may have others. */
+const API_AUDIENCE = /^(https:\/\/)?kubernetes\.default(\.svc(\.[a-z0-9.-]+)?)?\/?$/;
+
+function kubernetesProblems(spec: Extract<TrustProviderSpec, { kind: "kubernetes" }>): ReachProblem[] {
+  const { apiServer, audience, issuer, jwks } = spec;
+  const problems: ReachProblem[] = [];
+  if (audience === issuer || API_AUDIENCE.test(audience))
+    problems.push([
+      ["audience"],
+      "is the API server's own, so that tokens for Postern would open the cluster too; use a name that only Postern uses",
+    ]);
+  const keys = jwks === undefined ? undefined : parseKeySet(Buffer.from(jwks));
+  if (keys !== undefined && (!keys.ok || keys.value.length === 0))
+    problems.push([
+      ["jwks"],
+      "holds no key set with a usable key; give what `kubectl get --raw /openid/v1/jwks` says",
+    ]);
+  if (apiServer === undefined) return problems;
+  const api = reachProblems(apiServer).map(([path, message]): ReachProblem => [
+    ["apiServer", ...path],
+    message,
+  ]);
+  return [...problems, ...api];
+}
+
+/** Facts that only the API server tells. */
+const FROM_API_SERVER = /^pod-(label|owner|owner-uid|image|image-digest|image-count)$/;
+
+function provableNames(spec: TrustProviderSpec): string[] {
+  const names: readonly string[] = SELECTOR_NAMES[spec.kind];
+  if (spec.kind === "oidc") return [...names, ...Object.keys(spec.mapping)];
+  if (spec.kind === "kubernetes" && spec.apiServer === undefined)
+    return names.filter((name) => !FROM_API_SERVER.test(name));
+  return [...names];
 }
 
 /** A selector that its trust provider cannot prove would never hold, and nobody would be told. */
@@ -38,10 +79,7 @@ function selectorProblem(selector: string, { metadata, spec }: TrustProvider): s
   const name = selector.slice(kind.length + 1, selector.indexOf("="));
   if (kind !== spec.kind)
     return `TrustProvider \`${metadata.name}\` is of kind ${spec.kind} and proves nothing about ${kind}; write ${spec.kind}:name=value`;
-  const names: readonly string[] = [
-    ...SELECTOR_NAMES[spec.kind],
-    ...(spec.kind === "oidc" ? Object.keys(spec.mapping) : []),
-  ];
+  const names = provableNames(spec);
   if (names.includes(name)) return undefined;
   const nearest = nearestName(name, names);
   const hint =

@@ -69,7 +69,7 @@ export async function startTokenIssuer(options: TokenIssuerOptions): Promise<Tok
     if (own !== undefined) return send(response, own.status, JSON.stringify(own.body));
     if (request.url?.endsWith("/.well-known/openid-configuration") === true)
       return send(response, 200, discovery());
-    if (request.url?.endsWith("/keys") === true) return send(response, 200, keySet());
+    if (/\/(keys|openid\/v1\/jwks)$/.test(request.url ?? "")) return send(response, 200, keySet());
     send(response, 404, '{"error":"not found"}');
   }
 

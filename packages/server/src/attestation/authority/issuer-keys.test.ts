@@ -2,7 +2,7 @@
 import { createTestAuthority, type IssuerFault, startTokenIssuer, type TokenIssuer } from "@postern/testkit";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { callHttps } from "./call-https.ts";
-import { IssuerKeys } from "./issuer-keys.ts";
+import { discoveredKeys, IssuerKeys } from "./issuer-keys.ts";
 
 const authority = await createTestAuthority();
 let server: TokenIssuer;
@@ -20,7 +20,7 @@ const reach = () => ({
 });
 const clock = { time: 1_000_000_000, now: () => clock.time };
 const newKeys = (more: object = {}) =>
-  new IssuerKeys({ issuer: server.issuer, reach: { ...reach(), ...more } }, clock);
+  new IssuerKeys(discoveredKeys({ issuer: server.issuer, reach: { ...reach(), ...more } }), clock);
 const kidOf = () => (JSON.parse(server.keySet()) as { keys: { kid: string }[] }).keys[0]!.kid;
 const readsOf = async (work: () => Promise<unknown>) => {
   const before = server.requests.length;

@@ -24,13 +24,16 @@ export interface IssuerPlace {
   readonly reach: Reach;
 }
 
+/** How keys are read: from an issuer's discovery document, or from wherever else an operator trusts. */
+export type ReadKeys = (signal: AbortSignal) => Promise<Result<readonly VerificationKey[], string>>;
+
 const FRESH_MS = 5 * 60_000;
 const USABLE_MS = 60 * 60_000;
 const BETWEEN_READS_MS = 10_000;
 const READ_TIMEOUT_MS = 5_000;
 
 export class IssuerKeys implements KeySource {
-  readonly #place: IssuerPlace;
+  readonly #readKeys: ReadKeys;
   readonly #clock: Clock;
   #keys: readonly VerificationKey[] = [];
   #readAt: Instant = -Infinity;
@@ -38,8 +41,8 @@ export class IssuerKeys implements KeySource {
   #problem = "issuer_never_read";
   #reading: Promise<void> | undefined;
 
-  constructor(place: IssuerPlace, clock: Clock) {
-    this.#place = place;
+  constructor(readKeys: ReadKeys, clock: Clock) {
+    this.#readKeys = readKeys;
     this.#clock = clock;
   }
 
@@ -65,7 +68,7 @@ export class IssuerKeys implements KeySource {
 
   async #read(): Promise<void> {
     this.#triedAt = this.#clock.now();
-    const keys = await fetchIssuerKeys(this.#place, AbortSignal.timeout(READ_TIMEOUT_MS));
+    const keys = await this.#readKeys(AbortSignal.timeout(READ_TIMEOUT_MS));
     if (!keys.ok) {
       this.#problem = keys.reason;
       return;
@@ -75,7 +78,12 @@ export class IssuerKeys implements KeySource {
   }
 }
 
-async function fetchIssuerKeys(
+export const discoveredKeys =
+  (place: IssuerPlace): ReadKeys =>
+  (signal) =>
+    discoverKeys(place, signal);
+
+async function discoverKeys(
   { issuer, discovery, reach }: IssuerPlace,
   signal: AbortSignal,
 ): Promise<Result<readonly VerificationKey[], string>> {

@@ -2,13 +2,11 @@
 /** A trust provider in front of a stand-in of its issuer, for the hostile tables of each kind. */
 import type { TrustProviderSpec } from "@postern/contract";
 import { createTestAuthority, startTokenIssuer, type TokenIssuer } from "@postern/testkit";
-import { systemClock } from "../../kernel/clock.ts";
-import { attestEvidence } from "../attest-evidence.ts";
-import { makeTrustProvider } from "../make-trust-provider.ts";
+import { attestBy } from "../attest-spec.fixture.ts";
 
 export interface IssuerUnderTest {
   readonly issuer: TokenIssuer;
-  /** The selectors that the evidence proves, sorted, or the reason why none. */
+  /** With `more`, a new provider of settings that are changed so. */
   attest(evidence: string | Buffer, more?: object): Promise<string[] | string>;
 }
 
@@ -27,20 +25,10 @@ export async function issuerUnderTest(
     connectTo: { address: "127.0.0.1", port: issuer.port },
   };
   const used = new Set<string>();
-  const provider = (more: object) => makeTrustProvider({ ...spec, ...reach, ...more }, systemClock)!;
-  const usual = provider({});
+  const usual = attestBy({ ...spec, ...reach }, used);
   return {
     issuer,
-    async attest(evidence, more) {
-      const attested = await attestEvidence(
-        more === undefined ? usual : provider(more),
-        Buffer.from(evidence),
-        {
-          ...{ kind: spec.kind, provider: "p", clock: systemClock },
-          useOnce: async (digest) => !used.has(digest) && used.add(digest).has(digest),
-        },
-      );
-      return attested.ok ? [...attested.value.selectors].toSorted() : attested.reason.reason;
-    },
+    attest: (evidence, more) =>
+      more === undefined ? usual(evidence) : attestBy({ ...spec, ...reach, ...more }, used)(evidence),
   };
 }

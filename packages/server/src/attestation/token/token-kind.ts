@@ -4,21 +4,24 @@ import type { JwtAlgorithm } from "../../identity/jwt/algorithms.ts";
 import type { Claims } from "../../identity/jwt/verify-jwt.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import type { Reach } from "../authority/call-https.ts";
-import { IssuerKeys, type KeySource } from "../authority/issuer-keys.ts";
+import { discoveredKeys, IssuerKeys, type ReadKeys } from "../authority/issuer-keys.ts";
 import type { Facts, TrustProvider } from "../trust-provider.ts";
 import type { Condition } from "./read-claims.ts";
-import { tokenProvider } from "./token-provider.ts";
+import { type TokenPlan, tokenProvider } from "./token-provider.ts";
 
 export interface TokenKind {
   readonly issuer: string;
   /** Where the discovery document is, if not below the issuer. */
   readonly discovery?: string;
+  /** Where keys come from, if not from the issuer's discovery document. */
+  readonly readKeys?: ReadKeys | undefined;
   readonly algorithms: readonly JwtAlgorithm[];
   /** Seconds that a token of this kind lives at most, unless the operator says otherwise. */
   readonly longestLife: number;
   readonly singleUse: boolean;
   demand(claims: Claims): string | undefined;
   facts(claims: Claims): Facts;
+  readonly confirm?: TokenPlan["confirm"];
 }
 
 /** What an operator says of every kind. */
@@ -28,16 +31,9 @@ export interface TokenSettings extends Reach {
   readonly maxTokenLifetime?: number | undefined;
 }
 
-export function providerOfKind(
-  kind: TokenKind,
-  settings: TokenSettings,
-  clock: Clock,
-  keys: KeySource = new IssuerKeys(
-    { issuer: kind.issuer, discovery: kind.discovery, reach: settings },
-    clock,
-  ),
-): TrustProvider {
-  const { algorithms, demand, facts, issuer, longestLife, singleUse } = kind;
+export function providerOfKind(kind: TokenKind, settings: TokenSettings, clock: Clock): TrustProvider {
+  const { algorithms, discovery, issuer, longestLife } = kind;
+  const readKeys = kind.readKeys ?? discoveredKeys({ issuer, discovery, reach: settings });
   const { audience, conditions = [], maxTokenLifetime } = settings;
   const rules = {
     algorithms,
@@ -46,5 +42,5 @@ export function providerOfKind(
     types: ["JWT"],
     longestLife: maxTokenLifetime ?? longestLife,
   };
-  return tokenProvider({ rules, conditions, singleUse, demand, facts }, keys);
+  return tokenProvider({ ...kind, rules, conditions }, new IssuerKeys(readKeys, clock));
 }

@@ -20,12 +20,17 @@ export interface TokenPlan {
   /** What every token of this kind must say; the reason why not, or undefined. */
   demand(claims: Claims): string | undefined;
   facts(claims: Claims): Facts;
+  /** Asks who else must agree, after everything else held; gives more facts. */
+  readonly confirm?:
+    | ((token: string, claims: Claims, signal: AbortSignal) => Promise<Result<Facts, AttestRefusal>>)
+    | undefined;
 }
 
 export function tokenProvider(plan: TokenPlan, keys: KeySource): TrustProvider {
   return {
-    async attest({ bytes }, { now }) {
-      const token = parseJwt(withoutLineEnd(bytes));
+    async attest({ bytes }, { now, signal }) {
+      const text = withoutLineEnd(bytes);
+      const token = parseJwt(text);
       if (!token.ok) return refuse({ outcome: "refused", reason: token.reason });
       const rules = { ...plan.rules, now };
       const problem = screenJwt(token.value, rules);
@@ -39,8 +44,10 @@ export function tokenProvider(plan: TokenPlan, keys: KeySource): TrustProvider {
       if (unmet !== undefined) return refuse(unmet);
       const use = plan.singleUse ? tokenId(claims) : ok(undefined);
       if (!use.ok) return use;
+      const more = await plan.confirm?.(text.toString("latin1"), claims, signal);
+      if (more?.ok === false) return more;
       return ok({
-        facts: plan.facts(claims),
+        facts: { ...plan.facts(claims), ...more?.value },
         expiresAt,
         ...(use.value === undefined ? {} : { singleUse: use.value }),
       });
