@@ -200,12 +200,12 @@ describe("framing", () => {
 
   it.each([
     [
-      "a WebSocket of another version",
+      "WebSocket",
       [
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version: 8",
+        "Sec-WebSocket-Version: 13",
       ],
     ],
     [

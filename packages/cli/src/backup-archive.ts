@@ -151,22 +151,32 @@ function checkManifest(
   found: ReadonlyMap<string, { size: number; sha256: string }>,
   file: string,
 ): BackupManifest {
-  let manifest: BackupManifest;
-  try {
-    manifest = JSON.parse(bytes.toString("utf8")) as BackupManifest;
-  } catch {
-    throw damaged(file);
-  }
-  if (manifest.format !== 1) throw new Error(`${file} was made by another version of postern: use that one`);
-  const listed = Object.entries(manifest.files);
+  const manifest = parseManifest(bytes);
+  if (manifest?.format !== undefined && manifest.format !== 1)
+    throw new Error(`${file} was made by another version of postern: use that one`);
+  const listed = Object.entries(manifest?.files ?? {});
   const isWhole =
     listed.length === found.size &&
-    listed.every(([name, { size, sha256 }]) => {
+    listed.every(([name, entry]) => {
       const there = found.get(name);
-      return there?.size === size && there.sha256 === sha256;
+      return there !== undefined && there.size === entry?.size && there.sha256 === entry.sha256;
     });
-  if (!isWhole) throw damaged(file);
-  return manifest;
+  if (manifest?.format === undefined || !isWhole) throw damaged(file);
+  return manifest as BackupManifest;
+}
+
+/** What is written there is not known to be of the type yet. */
+type Unchecked = Partial<Omit<BackupManifest, "files">> & {
+  readonly files?: Readonly<Record<string, BackupManifest["files"][string] | null>> | null;
+};
+
+function parseManifest(bytes: Buffer): Unchecked | undefined {
+  try {
+    const value: unknown = JSON.parse(bytes.toString("utf8"));
+    return typeof value === "object" && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const damaged = (file: string): Error =>

@@ -169,6 +169,13 @@ describe("what is no plain address", () => {
     expect(parseAddress(text)).toBeUndefined();
   });
 
+  it.each(["::8.8.8.8", "::808:808", "::1.1.1.1"])(
+    "is IPv4-compatible in either spelling, and not mapped: %s",
+    (text) => {
+      expect(purposeOf(text)).toBe("IPv4-compatible");
+    },
+  );
+
   it("has a zone, which nothing public needs", () => {
     expect(purposeOf("fe80::1%eth0")).toBe("link-local");
     expect(purposeOf("2606:4700::1111%eth0")).toBe("scoped");

@@ -83,6 +83,10 @@ export const METADATA_ADDRESSES: readonly Address[] = [
  */
 export function parseAddress(text: string): Address | undefined {
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
+  // To the library it is an IPv4-mapped one; to the system it is not (RFC 4291 §2.5.5.1).
+  const [, compatible] = /^::(\d+\.\d+\.\d+\.\d+)$/.exec(text) ?? [];
+  if (compatible !== undefined && ipaddr.IPv4.isValidFourPartDecimal(compatible))
+    return new ipaddr.IPv6([...Array.from({ length: 12 }, () => 0), ...ipaddr.IPv4.parse(compatible).octets]);
   return text.includes(":") && ipaddr.IPv6.isValid(text) ? ipaddr.process(text) : undefined;
 }
 

@@ -24,6 +24,9 @@ describe("refused in YAML is", () => {
     ["an anchor", agent("a").replace('["', '&x ["'), "5:17 : anchors are not read"],
     ["an alias", agent("a", "  owner: *x\n"), "6:10 : aliases are not read"],
     ["a bomb of aliases", `a: &a [x]\nb: [*a, *a]\n`, "aliases are not read"],
+    ["nesting without end", "s: ".repeat(300_000), "f0.yaml:1:"],
+    ["brackets without end", `a: ${"[".repeat(5000)}`, "nests too deeply"],
+    ["lists without end", `${"- ".repeat(5000)}a`, "nests too deeply"],
     ["a tag", agent("!!str a"), "2:25 : tags are not read"],
     ["a custom tag", agent("a", "  owner: !env HOME\n"), "not read"],
     ["a duplicate key", agent("a", "  owner: x\n  owner: y\n"), "7:3 : duplicate key `owner`"],
@@ -37,7 +40,7 @@ describe("refused in YAML is", () => {
     ["another YAML version", `%YAML 1.1\n---\n${agent("a")}`, "YAML 1.1 is not read"],
     ["a merge key", agent("a", "  <<: { owner: x }\n"), "unknown key `<<`"],
     ["a prototype", agent("a", "  __proto__: { owner: x }\n"), "6:3 spec.__proto__: unknown key `__proto__`"],
-    ["deep nesting", "[".repeat(100_000), "call stack"],
+    ["deep nesting", "[".repeat(100_000), "nests too deeply"],
     ["a large file", "#".repeat(1024 * 1024 + 1), "1:1 : is larger than 1 MiB"],
     ["a broken map", "kind: [", "f0.yaml:1:"],
   ])("%s", (_, text, expected) => {

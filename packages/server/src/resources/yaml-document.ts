@@ -45,8 +45,25 @@ export function readYaml(file: SourceFile): { documents: YamlDocument[]; problem
       documents: [],
       problems: [{ ...placeAt(0, []), message: "is larger than 1 MiB; split the file" }],
     };
+  try {
+    return readDocuments(file.text, lines, placeAt);
+  } catch (error) {
+    // The library recurses, and runs out of stack some thousand levels down.
+    if (error instanceof RangeError)
+      return { documents: [], problems: [{ ...placeAt(0, []), message: TOO_DEEP }] };
+    throw error;
+  }
+}
+
+const TOO_DEEP = "nests too deeply";
+
+function readDocuments(
+  text: string,
+  lines: LineCounter,
+  placeAt: (offset: number, path: ResourcePath) => PlaceWithoutMessage,
+): { documents: YamlDocument[]; problems: Place[] } {
   // `uniqueKeys` of the library compares every pair of keys: quadratic. `unsoundPlaces` does it instead.
-  const parsed = parseAllDocuments(file.text, { lineCounter: lines, uniqueKeys: false, prettyErrors: false });
+  const parsed = parseAllDocuments(text, { lineCounter: lines, uniqueKeys: false, prettyErrors: false });
   const documents: YamlDocument[] = [];
   const problems: Place[] = [];
   for (const document of Array.isArray(parsed) ? parsed : []) {
@@ -75,7 +92,9 @@ function unsoundPlaces(document: Document.Parsed): Unsound[] {
     .slice(0, MAX_PROBLEMS)
     .map(({ pos, message }) => ({
       offset: pos[0],
-      message: message.charAt(0).toLowerCase() + message.slice(1),
+      message: message.startsWith("Maximum call stack")
+        ? TOO_DEEP
+        : message.charAt(0).toLowerCase() + message.slice(1),
     }));
   const yaml = document.directives.yaml;
   if (yaml.explicit === true && yaml.version !== "1.2")

@@ -36,7 +36,8 @@ export function parseDatabaseUrl(
     throw wrong("is not of the form postgres://user@host:5432/database");
   for (const name of url.searchParams.keys())
     if (!PARAMETERS.includes(name))
-      throw wrong(`has the unknown parameter ${JSON.stringify(name)}; there are ${PARAMETERS.join(", ")}`);
+      // Not which one: behind a password with a question mark in it, it is the rest of the password.
+      throw wrong(`has an unknown parameter; there are ${PARAMETERS.join(", ")}`);
   const host = url.searchParams.get("host") ?? decoded(url.hostname.replace(/^\[(.*)\]$/, "$1"));
   const database = decoded(url.pathname.slice(1));
   if (host === "" || database === "" || database.includes("/")) throw wrong("names no host or no database");
