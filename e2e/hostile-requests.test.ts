@@ -200,12 +200,12 @@ describe("framing", () => {
 
   it.each([
     [
-      "WebSocket",
+      "a WebSocket of another version",
       [
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Version: 8",
       ],
     ],
     [

@@ -70,7 +70,7 @@ export const PROBLEMS = {
   upgrade_unsupported: refusal(
     501,
     "Protocol upgrade not supported",
-    "Use plain HTTP/1.1; most clients fall back by themselves.",
+    "Use HTTP/1.1 or WebSocket version 13; most clients fall back by themselves.",
     { proxyError: "http_request_error" },
   ),
   target_not_canonical: refusal(

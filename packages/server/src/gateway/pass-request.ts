@@ -23,6 +23,7 @@ import type {
   IdentifiedCaller,
   KnownSecrets,
 } from "./ports.ts";
+import { passMessages } from "./pass-messages.ts";
 import { answerRefusal, receiptHeaders } from "./refuse.ts";
 import { readRequest } from "./stages/1-read-request.ts";
 import { canonicalize } from "./stages/2-canonicalize.ts";
@@ -34,10 +35,11 @@ import { guardRequest } from "./stages/7-guard-request.ts";
 import { obtainCredential } from "./stages/8-obtain-credential.ts";
 import type { UpstreamConnections } from "./stages/9-connect-upstream.ts";
 import { inject } from "./stages/10-inject.ts";
-import { sendUpstream, streamAnswer } from "./stages/11-forward.ts";
+import { sendUpstream, shakeHands, streamAnswer } from "./stages/11-forward.ts";
 import { guardResponse } from "./stages/12-guard-response.ts";
 import { Outcome } from "./stages/13-record-outcome.ts";
 import { type Refusal, refusal } from "./stages/refusal.ts";
+import { asksForUpgrade } from "./websocket/handshake.ts";
 import { UsageMeter } from "./usage-meter.ts";
 import type { Allow } from "../policy/access-request.ts";
 
@@ -190,21 +192,29 @@ async function serve(
   if (!isDurable) return NOT_DURABLE;
   if (gone.isOver) throw new Error("ended before the request was sent");
   const counted = { ...request.value, body: outcome.counted(request.value.body) };
-  const answer = await sendUpstream(connection.value, counted, gone);
-  if (!answer.ok) return answer.reason;
+  const send = asksForUpgrade(exchange.request.headers) ? shakeHands : sendUpstream;
+  const sent = await send(connection.value, counted, gone);
+  if (!sent.ok) return sent.reason;
   outcome.reached("answered");
-  const clean = guardResponse(answer.value, returning.value);
+  const { answer, stream } = sent.value;
+  const clean = guardResponse(answer, returning.value);
   const standing = (): Result<undefined, Refusal> =>
     checkStanding(caller.agent, parts.controlPlane.snapshot, parts.clock);
   const isKept = await durably(recorded);
   const still = standing();
-  if (!clean.ok || !isKept || !still.ok) answer.value.discard();
+  if (!clean.ok || !isKept || !still.ok) answer.discard();
   if (!clean.ok) return clean.reason;
   if (!isKept) return NOT_DURABLE;
   if (!still.ok) return still.reason;
   const meter = new UsageMeter(matched.workload.profile, clean.value.contentType);
   outcome.answering(clean.value, meter);
-  await streamAnswer(exchange, clean.value, receiptHeaders(recorded.id, clean.value.status), (chunk) => {
+  const receipt = receiptHeaders(recorded.id, clean.value.status);
+  if (stream !== undefined) {
+    const conversation = { caller, matched, credential: credential.value, answer: clean.value, stream };
+    await passMessages(exchange, conversation, receipt, parts, outcome);
+    return undefined;
+  }
+  await streamAnswer(exchange, clean.value, receipt, (chunk) => {
     if (!standing().ok) throw new StandingLost();
     outcome.onChunk(chunk);
   });

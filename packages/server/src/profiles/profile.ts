@@ -15,8 +15,14 @@ const operationSchema = z.strictObject({
   name: z.string(),
   method: z.string(),
   path: z.string().startsWith("/"),
-  /** Where the model's name stands: a top-level field of the JSON body, or a part of the path. */
-  model: z.union([z.strictObject({ body: z.string() }), z.strictObject({ path: z.string() })]).optional(),
+  /** Where the model's name stands: a top-level field of the JSON body, a part of the path, or a parameter of the query. */
+  model: z
+    .union([
+      z.strictObject({ body: z.string() }),
+      z.strictObject({ path: z.string() }),
+      z.strictObject({ query: z.string() }),
+    ])
+    .optional(),
 });
 
 /** An injection of the contract, and when it applies. */

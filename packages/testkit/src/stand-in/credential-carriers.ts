@@ -9,7 +9,14 @@ import type { IncomingMessage } from "node:http";
 
 export interface CarriedCredential {
   readonly carrier:
-    "bearer" | "basic" | "authorization" | "x-api-key" | "x-goog-api-key" | "api-key" | "query";
+    | "bearer"
+    | "basic"
+    | "authorization"
+    | "x-api-key"
+    | "x-goog-api-key"
+    | "api-key"
+    | "query"
+    | "subprotocol";
   readonly value: string;
 }
 
@@ -24,6 +31,10 @@ export function findCredentials(request: IncomingMessage): readonly CarriedCrede
     const value = raw[i + 1]!;
     if (name === "authorization") found.push(parseAuthorization(value));
     for (const carrier of HEADER_CARRIERS) if (name === carrier) found.push({ carrier, value });
+  }
+  for (const name of (request.headers["sec-websocket-protocol"] ?? "").split(/\s*,\s*/)) {
+    const value = /^openai-insecure-api-key\.(.*)$/.exec(name)?.[1];
+    if (value !== undefined) found.push({ carrier: "subprotocol", value });
   }
   const query = new URL(request.url ?? "/", "https://stand-in").searchParams;
   for (const value of query.getAll("key")) found.push({ carrier: "query", value });

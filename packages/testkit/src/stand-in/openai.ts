@@ -10,6 +10,7 @@ import {
   sendJson,
 } from "./answer.ts";
 import { openAiHeaders } from "./openai-headers.ts";
+import { converseRealtime } from "./openai-realtime.ts";
 import { answerResponses } from "./openai-responses.ts";
 import {
   startTlsStandIn,
@@ -19,7 +20,13 @@ import {
   type StandInOptions,
 } from "./tls-stand-in.ts";
 
-export const OPENAI_MODELS = ["gpt-4o", "gpt-4o-mini", "gpt-5", "text-embedding-3-small"] as const;
+export const OPENAI_MODELS = [
+  "gpt-4o",
+  "gpt-4o-mini",
+  "gpt-5",
+  "gpt-realtime",
+  "text-embedding-3-small",
+] as const;
 
 export const startOpenAiStandIn = (options: StandInOptions): Promise<StandIn> =>
   startTlsStandIn(openAi, options);
@@ -30,6 +37,8 @@ const openAi: Provider = {
   answer: answerOpenAi,
   fail: (exchange, status) => sendOpenAiError(exchange, status === 529 ? 503 : status, FAILURES[status]),
   refuseCredential,
+  converse: (exchange) =>
+    exchange.url.pathname === "/v1/realtime" ? (peer) => converseRealtime(peer, exchange) : undefined,
   endlessEvent: (index) =>
     dataEvent(chatChunk("chatcmpl-endless", "stand-in-endless", { content: `tick ${index} ` }, null)) +
     "\n\n",
@@ -62,7 +71,7 @@ function refuseCredential(exchange: Exchange): boolean {
     sendOpenAiError(exchange, 400, { message, type: "invalid_request_error", code: "duplicate_credential" });
     return true;
   }
-  if (first.carrier === "bearer" && first.value === exchange.key) return false;
+  if (["bearer", "subprotocol"].includes(first.carrier) && first.value === exchange.key) return false;
   // The real API shows the ends of the wrong key in this sentence.
   const shown = `${first.value.slice(0, 8)}${"*".repeat(8)}${first.value.slice(-4)}`;
   const message = `Incorrect API key provided: ${shown}.`;

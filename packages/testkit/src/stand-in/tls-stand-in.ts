@@ -6,9 +6,12 @@
 import { createServer, type Server } from "node:https";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import type { WebSocket } from "ws";
 import { findCredentials, type CarriedCredential } from "./credential-carriers.ts";
 import { misbehave, wantedMisbehaviour, type Misbehaviour } from "./misbehaviour.ts";
 import type { TestAuthority } from "../test-authority.ts";
+import { plainAnswerTo, type SocketRecord, SocketTaker } from "./websocket.ts";
 
 /** One request as it arrived. */
 export interface ReceivedRequest {
@@ -43,6 +46,8 @@ export interface StandIn {
   readonly requests: readonly ReceivedRequest[];
   readonly streams: readonly StreamRecord[];
   readonly openStreams: number;
+  /** WebSockets, where the provider has them. */
+  readonly sockets: readonly SocketRecord[];
   /** The key that is accepted from now on. */
   setKey(key: string): void;
   /** Every request that follows is treated so, until `undefined`. Model names do the same for one request. */
@@ -70,6 +75,8 @@ export interface Provider {
   fail(exchange: Exchange, status: 429 | 500 | 529): void;
   /** Answers a wrong, missing or doubled credential; false where the credential is right. */
   refuseCredential(exchange: Exchange): boolean;
+  /** Talks over a WebSocket; where it is absent, or says no, the request is answered like any other. */
+  readonly converse?: (exchange: Exchange) => ((peer: WebSocket) => void) | undefined;
   /** Bytes of an event of an endless stream. */
   endlessEvent(index: number): string;
 }
@@ -96,6 +103,7 @@ export async function startTlsStandIn(provider: Provider, options: StandInOption
     requests: [] as ReceivedRequest[],
     streams: [] as StreamRecord[],
   };
+  const taker = new SocketTaker();
   const server = createServer(
     { cert: certificate, key: privateKey, ALPNProtocols: ["http/1.1"] },
     (request, response) => {
@@ -106,8 +114,19 @@ export async function startTlsStandIn(provider: Provider, options: StandInOption
     },
   );
 
-  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const received = await receive(request);
+  server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    socket.on("error", () => {});
+    handle(request, plainAnswerTo(request, socket), (converse) =>
+      taker.take(request, socket, head, converse),
+    ).catch(() => socket.destroy());
+  });
+
+  async function handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    upgrade?: (converse: (peer: WebSocket) => void) => void,
+  ): Promise<void> {
+    const received = await receive(request, upgrade !== undefined);
     state.requests.push(received);
     const exchange: Exchange = {
       request: received,
@@ -117,6 +136,11 @@ export async function startTlsStandIn(provider: Provider, options: StandInOption
       trackStream: () => trackStream(received, response, state.streams),
     };
     if (provider.refuseCredential(exchange)) return;
+    const converse = upgrade === undefined ? undefined : provider.converse?.(exchange);
+    if (converse !== undefined) {
+      response.detachSocket(response.socket!);
+      return upgrade!(converse);
+    }
     const misbehaviour = state.always ?? wantedMisbehaviour(exchange);
     if (misbehaviour !== undefined) return misbehave(misbehaviour, exchange, provider, options);
     await provider.answer(exchange);
@@ -129,21 +153,26 @@ export async function startTlsStandIn(provider: Provider, options: StandInOption
     hosts: provider.hosts,
     requests: state.requests,
     streams: state.streams,
+    sockets: taker.records,
     get openStreams() {
       return state.streams.filter(isOpen).length;
     },
     setKey: (key) => void (state.key = key),
     setMisbehaviour: (misbehaviour) => void (state.always = misbehaviour),
     forgetRequests: () => void (state.requests.length = 0),
-    close: () => close(server),
+    close: () => {
+      taker.close();
+      return close(server);
+    },
   };
 }
 
 const isOpen = (stream: StreamRecord) => stream.abortedAt === undefined && stream.finishedAt === undefined;
 
-async function receive(request: IncomingMessage): Promise<ReceivedRequest> {
+async function receive(request: IncomingMessage, isUpgrade: boolean): Promise<ReceivedRequest> {
   const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
+  // What follows an upgrade is no body.
+  if (!isUpgrade) for await (const chunk of request) chunks.push(chunk as Buffer);
   const body = Buffer.concat(chunks);
   return {
     method: request.method ?? "",

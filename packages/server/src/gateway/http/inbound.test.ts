@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { InboundCodec } from "./inbound.ts";
 import type { InboundLimits } from "./inbound-connection.ts";
@@ -22,11 +23,14 @@ afterEach(() => {
 });
 
 /** A codec behind a real socket. */
-async function start(listeners: {
-  exchange?: (exchange: Exchange) => void;
-  malformed?: (detail: string) => void;
-}) {
-  const codec = new InboundCodec(LIMITS, {
+async function start(
+  listeners: {
+    exchange?: (exchange: Exchange) => void;
+    malformed?: (detail: string) => void;
+  },
+  limits = LIMITS,
+) {
+  const codec = new InboundCodec(limits, {
     exchange: (exchange) => listeners.exchange?.(exchange),
     connect: (_request, socket) => socket.destroy(),
     malformed: (detail, socket) => {
@@ -65,6 +69,35 @@ describe("an agent that is slow on purpose", () => {
     },
     40_000,
   );
+});
+
+describe("a connection that has switched to another protocol", () => {
+  it("outlives all limits of HTTP, and gives what came behind the request first", async () => {
+    const limits = { ...LIMITS, headersTimeout: 60, requestTimeout: 60, idleTimeout: 60 };
+    const switched = Promise.withResolvers<Duplex>();
+    const client = await start(
+      { exchange: (exchange) => switched.resolve(exchange.switchProtocols([["upgrade", "x"]])) },
+      limits,
+    );
+    client.write("GET / HTTP/1.1\r\nHost: x\r\nUpgrade: x\r\n\r\nfirst ");
+    const stream = await switched.promise;
+    const heard: Buffer[] = [];
+    stream.on("data", (chunk: Buffer) => heard.push(chunk)).resume();
+    // One that only waits is ended, a while after the other would have been.
+    const idle = connect((server!.address() as AddressInfo).port, "127.0.0.1");
+    clients.push(idle);
+    idle.resume();
+    await once(idle, "close");
+    client.write("second");
+    await expect.poll(() => Buffer.concat(heard).toString()).toBe("first second");
+    stream.write("third");
+    const answered: Buffer[] = [];
+    client.on("data", (chunk: Buffer) => answered.push(chunk));
+    await expect
+      .poll(() => Buffer.concat(answered).toString())
+      .toBe("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\nthird");
+    stream.destroy();
+  });
 });
 
 describe("what the parser refuses", () => {

@@ -65,11 +65,27 @@ describe("a request that could be read in two ways", () => {
 });
 
 describe("an upgrade", () => {
-  it.each(["websocket", "h2c", ""])("to %j is refused as such", (value) => {
-    expect(readRequest(rawRequest([["Upgrade", value]]))).toMatchObject({
+  const asks = (upgrade: string): HeaderList => [
+    ["Upgrade", upgrade],
+    ["Connection", "Upgrade"],
+    ["Sec-WebSocket-Version", "13"],
+    ["Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="],
+  ];
+
+  it.each(["h2c", "", "TLS/1.3", "websocket, h2c"])("to %j is refused as such", (value) => {
+    expect(readRequest(rawRequest(asks(value), { method: "GET" }))).toMatchObject({
       ok: false,
       reason: { code: "upgrade_unsupported" },
     });
+  });
+
+  it("to WebSocket passes as a handshake, and only as one", () => {
+    const request = rawRequest(asks("websocket"), { method: "GET" });
+    expect(readRequest(request)).toEqual({ ok: true, value: request });
+    expect(readRequest(rawRequest(asks("websocket"), { method: "POST" }))).toMatchObject(malformed);
+    expect(
+      readRequest(rawRequest([...asks("websocket"), ["Upgrade", "h2c"]], { method: "GET" })),
+    ).toMatchObject(malformed);
   });
 });
 

@@ -7,6 +7,7 @@
  */
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { HeaderList, RawRequest } from "../http/messages.ts";
+import { checkHandshake } from "../websocket/handshake.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
 /** Headers of which there may be one at most. */
@@ -44,9 +45,9 @@ export function readRequest(request: RawRequest): Result<RawRequest, Refusal> {
   const expect = single.get("expect");
   if (expect !== undefined && expect.toLowerCase() !== "100-continue")
     return malformed("the expectation is unknown");
-  if (single.has("upgrade"))
-    return refuse(refusal("upgrade_unsupported", "the gateway forwards plain HTTP/1.1 requests only"));
-  return ok(request);
+  if (!single.has("upgrade")) return ok(request);
+  const handshake = checkHandshake(request);
+  return handshake.ok ? ok(request) : handshake;
 }
 
 const malformed = (detail: string): Result<never, Refusal> => refuse(refusal("request_malformed", detail));

@@ -6,21 +6,40 @@ import type { Ending } from "../ending.ts";
 import type {
   Exchange,
   HeaderList,
-  UpstreamAnswer,
+  UpgradeAnswer,
   UpstreamConnection,
   UpstreamRequest,
 } from "../http/messages.ts";
+import { checkSwitch, offer } from "../websocket/handshake.ts";
 import type { GuardedAnswer } from "./12-guard-response.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
 /** Sends the request; resolves with the head of the answer. */
-export async function sendUpstream(
+export const sendUpstream = (
   connection: UpstreamConnection,
   request: UpstreamRequest,
   ending: Ending,
-): Promise<Result<UpstreamAnswer, Refusal>> {
+): Promise<Result<UpgradeAnswer, Refusal>> =>
+  attempted(async () => ({ answer: await connection.send(request, ending) }));
+
+/** The same for a WebSocket handshake. An upstream that agrees to something else than was offered is refused. */
+export async function shakeHands(
+  connection: UpstreamConnection,
+  request: UpstreamRequest,
+  ending: Ending,
+): Promise<Result<UpgradeAnswer, Refusal>> {
+  const offered = offer(request);
+  const sent = await attempted(() => connection.upgrade(offered.request, ending));
+  if (!sent.ok || sent.value.stream === undefined) return sent;
+  const agreed = checkSwitch(sent.value.answer, offered);
+  if (agreed.ok) return sent;
+  sent.value.stream.destroy();
+  return agreed;
+}
+
+async function attempted(send: () => Promise<UpgradeAnswer>): Promise<Result<UpgradeAnswer, Refusal>> {
   try {
-    return ok(await connection.send(request, ending));
+    return ok(await send());
   } catch (error) {
     return refuse(
       error instanceof Fault

@@ -72,10 +72,20 @@ export class Outcome {
     this.#ended = "upstream_failed";
   }
 
+  /** The answer is a WebSocket, whose messages count as they pass. */
+  relaying(answer: GuardedAnswer): void {
+    this.#answer = answer;
+  }
+
   /** For every piece that goes to the agent. */
   readonly onChunk = (chunk: Buffer): void => {
     this.#bytesIn += chunk.length;
     this.#meter?.feed(chunk);
+  };
+
+  /** For every piece of a message that goes to the upstream. */
+  readonly onLeaving = (piece: Buffer): void => {
+    this.#bytesOut += piece.length;
   };
 
   completed(): void {

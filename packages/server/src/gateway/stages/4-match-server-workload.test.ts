@@ -125,6 +125,37 @@ describe("the model in a body", () => {
   });
 });
 
+describe("the model in a query", () => {
+  const realtime = (query: string) => match(openai, "/v1/realtime", "", [], { method: "GET", query });
+
+  it("is that of the operation, decoded", async () => {
+    expect(await realtime("?model=gpt%2Drealtime&x=1")).toMatchObject({
+      ok: true,
+      value: {
+        operation: "realtime",
+        model: "gpt-realtime",
+        canonical: { query: "?model=gpt%2Drealtime&x=1" },
+      },
+    });
+  });
+
+  it("is none where the query names none", async () => {
+    const result = await realtime("?intent=transcription");
+    expect(result.ok && [result.value.operation, result.value.model]).toEqual(["realtime", undefined]);
+  });
+
+  it.each([
+    ["?model=a&model=b", "duplicate_field"],
+    ["?model=a&Model=b", "duplicate_field"],
+    ["?model=%ff", "broken_encoding"],
+  ])("is refused in %s", async (query, reason) => {
+    expect(await realtime(query)).toMatchObject({
+      ok: false,
+      reason: { code: "request_malformed", reasons: [reason] },
+    });
+  });
+});
+
 describe("the server workload", () => {
   const snapshot: Snapshot = {
     epoch: 1,

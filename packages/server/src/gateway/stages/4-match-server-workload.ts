@@ -6,6 +6,7 @@ import type { CanonicalRequest, RawRequest } from "../http/messages.ts";
 import type { GatewayWorkload, Snapshot } from "../ports.ts";
 import type { ProfileOperation } from "../../profiles/profile.ts";
 import { type FieldRefusal, topLevelString } from "../json-field.ts";
+import { queryParameter, type QueryRefusal } from "../query-model.ts";
 import { headerValues } from "./1-read-request.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
@@ -63,6 +64,8 @@ export async function matchServerWorkload(
       operation: operation.name,
       ...(pathModel === undefined ? {} : { model: pathModel }),
     });
+  if ("query" in operation.model)
+    return modelFromQuery(operation.model.query, { ...matched, operation: operation.name });
   return modelFromBody(request, operation.model.body, share, { ...matched, operation: operation.name });
 }
 
@@ -118,6 +121,20 @@ function templateOf(path: string): RegExp {
 
 /** `application/json` and its kin, in UTF-8 (RFC 8259 §8.1). */
 const JSON_TYPE = /^application\/([\w.-]+\+)?json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?$/i;
+
+const QUERY_DETAIL: Record<QueryRefusal, string> = {
+  duplicate_field: "the query names the model twice or in another spelling",
+  broken_encoding: "the model in the query is broken percent-encoding",
+};
+
+function modelFromQuery(
+  parameter: string,
+  matched: Omit<MatchedRequest, "body" | "model">,
+): Result<MatchedRequest, Refusal> {
+  const model = queryParameter(matched.canonical.query, parameter);
+  if (!model.ok) return refuse(refusal("request_malformed", QUERY_DETAIL[model.reason], [model.reason]));
+  return ok({ ...matched, ...(model.value === undefined ? {} : { model: model.value }) });
+}
 
 const BODY_DETAIL: Record<BodyRefusal, string> = {
   request_too_large: "the body is larger than the gateway reads to find the model",

@@ -75,6 +75,8 @@ describe("what is taken off", () => {
     ],
     ...["http2-settings", "host", "content-length", "accept-encoding"],
     ...["range", "if-range"],
+    ...["sec-websocket-key", "sec-websocket-version", "sec-websocket-accept"],
+    ...["sec-websocket-extensions", "sec-websocket-protocol"],
   ])("is the header %s in every case", (name) => {
     const spellings = [name, name.toUpperCase(), name.replace(/^./, (first) => first.toUpperCase())];
     const headers: HeaderList = [...spellings.map((spelled) => [spelled, "x"] as const), ["x-stays", "1"]];
@@ -254,6 +256,58 @@ describe("a secret of the vault that would leave", () => {
 
   it("may stand in a header that is taken off", () => {
     expect(guarded([["Authorization", `Bearer ${latin1}`]]).headers).toEqual([]);
+  });
+});
+
+describe("the subprotocols of a WebSocket handshake", () => {
+  const handshake = (...protocols: string[]): HeaderList => [
+    ["Upgrade", "websocket"],
+    ["Connection", "Upgrade, Sec-WebSocket-Protocol"],
+    ["Sec-WebSocket-Extensions", "permessage-deflate"],
+    ...protocols.map((value) => ["Sec-WebSocket-Protocol", value] as const),
+  ];
+
+  it.each([
+    "openai-insecure-api-key.sk-1",
+    "OpenAI-Insecure-API-Key.sk-1",
+    "base64url.bearer.authorization.k8s.io.abc",
+    "bearer",
+    "token",
+    "access_token",
+    "Authorization",
+    "x-apikey-1",
+    "auth.basic",
+    `anything.${placeholder}`,
+    placeholder.toUpperCase(),
+  ])("leave without one that carries a credential: %s", (name) => {
+    expect(guarded(handshake(name)).headers).toEqual([]);
+    expect(guarded(handshake(`realtime, ${name}`, "v2")).headers).toEqual([
+      ["sec-websocket-protocol", "realtime, v2"],
+    ]);
+  });
+
+  it.each([
+    "realtime",
+    "openai-beta.realtime-v1",
+    "graphql-transport-ws",
+    "mqtt",
+    "tokens",
+    "author",
+    "v1.keyed",
+  ])("leave as they are otherwise: %s", (name) => {
+    expect(guarded(handshake(name)).headers).toEqual([["sec-websocket-protocol", name]]);
+  });
+
+  it("are searched for secrets of the vault", () => {
+    const hidden = `x.${Buffer.from(secret).toString("hex")}`;
+    const matched = matchedOf(openai, "/v1/x", { canonical: canonicalOf("/v1/x") });
+    expect(guardRequest(rawRequest(handshake(hidden)), matched, known)).toMatchObject({
+      ok: false,
+      reason: {
+        code: "content_refused",
+        detail: expect.stringMatching(/the header sec-websocket-protocol$/) as string,
+      },
+    });
   });
 });
 

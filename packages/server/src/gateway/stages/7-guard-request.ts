@@ -14,6 +14,7 @@ import { Fault } from "../../kernel/fault.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { HeaderList, RawRequest } from "../http/messages.ts";
 import { headerValues } from "./1-read-request.ts";
+import { asksForUpgrade, offering, subprotocolsOf } from "../websocket/handshake.ts";
 import type { MatchedRequest } from "./4-match-server-workload.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
@@ -33,6 +34,11 @@ const HOP_BY_HOP = [
   ...["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"],
   ...["proxy-authenticate", "proxy-authorization", "proxy-authentication-info", "http2-settings", "expect"],
 ];
+/** The handshake with the upstream is the gateway's own, without extensions; subprotocols are looked at one by one. */
+const HANDSHAKE = /^sec-websocket-/;
+/** Browsers cannot set headers, so credentials travel as subprotocols: `openai-insecure-api-key.KEY`, `bearer, KEY`. */
+const CARRIER_SUBPROTOCOL =
+  /(^|[._-])(auth|authorization|bearer|token|api-?key|app-?key|access-?key|secret|password|credentials?)([._-]|$)/i;
 /** Written anew by `inject`. */
 const REWRITTEN = ["host", "content-length", "accept-encoding"];
 /** Taken for authentication by one server or another. */
@@ -75,7 +81,7 @@ export function guardRequest(
   matched: MatchedRequest,
   known: Matcher,
 ): Result<GuardedRequest, Refusal> {
-  const headers = strippedHeaders(request.headers, matched);
+  const headers = [...strippedHeaders(request.headers, matched), ...keptSubprotocols(request.headers)];
   const query = strippedQuery(matched);
   const left = placeholderLeft(headers, matched.canonical.path, query, matched.body);
   if (left !== undefined)
@@ -114,6 +120,14 @@ function strippedHeaders(headers: HeaderList, { workload }: MatchedRequest): Hea
   return headers.filter(([name]) => !isTakenOff(name) && !carriers.has(name));
 }
 
+/** What a WebSocket handshake offers, without what carries a credential or its placeholder. */
+function keptSubprotocols(headers: HeaderList): HeaderList {
+  if (!asksForUpgrade(headers)) return [];
+  return offering(
+    subprotocolsOf(headers).filter((name) => !CARRIER_SUBPROTOCOL.test(name) && !holdsPlaceholder(name)),
+  );
+}
+
 /** Names come again and again: what each says is found out once. */
 const takenOff = new Map<string, boolean>();
 const MOST_NAMES = 4096;
@@ -121,7 +135,11 @@ const MOST_NAMES = 4096;
 function isTakenOff(name: string): boolean {
   const known = takenOff.get(name);
   if (known !== undefined) return known;
-  const isIt = ALWAYS_STRIPPED.has(name) || CARRIER_NAME.test(name) || name.startsWith("x-forwarded-");
+  const isIt =
+    ALWAYS_STRIPPED.has(name) ||
+    CARRIER_NAME.test(name) ||
+    name.startsWith("x-forwarded-") ||
+    HANDSHAKE.test(name);
   if (takenOff.size >= MOST_NAMES) takenOff.clear();
   if (name.length <= 64) takenOff.set(name, isIt);
   return isIt;

@@ -9,10 +9,10 @@ const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 const ASKS: HeaderList = [
-  ["Upgrade", "websocket"],
-  ["Connection", "Upgrade"],
-  ["Sec-WebSocket-Version", "13"],
-  ["Sec-WebSocket-Key", KEY],
+  ["upgrade", "websocket"],
+  ["connection", "upgrade"],
+  ["sec-websocket-version", "13"],
+  ["sec-websocket-key", KEY],
 ];
 
 /** `ASKS` with one header in place of its namesake, or without it. */
@@ -45,28 +45,28 @@ describe("a handshake of an agent", () => {
     ["a connection that is kept alive", asking("connection", "keep-alive")],
     ["no word on the connection", asking("connection")],
     ["a connection that only sounds like it", asking("connection", "upgrade-insecure")],
-    ["a body", [...ASKS, ["Content-Length", "0"]]],
-    ["chunks", [...ASKS, ["Transfer-Encoding", "chunked"]]],
+    ["a body", [...ASKS, ["content-length", "0"]]],
+    ["chunks", [...ASKS, ["transfer-encoding", "chunked"]]],
     ["no key", asking("sec-websocket-key")],
     ["two keys", asking("sec-websocket-key", KEY, KEY)],
     ["a key of 15 bytes", asking("sec-websocket-key", Buffer.alloc(15).toString("base64"))],
     ["a key of 17 bytes", asking("sec-websocket-key", Buffer.alloc(17).toString("base64"))],
     ["a key in base64url", asking("sec-websocket-key", "-_GhlIHNhbXBsZSBub25jZ==")],
-    ["a subprotocol that is no name", [...ASKS, ["Sec-WebSocket-Protocol", "a b"]]],
-    ["a subprotocol twice", [...ASKS, ["Sec-WebSocket-Protocol", "a"], ["sec-websocket-protocol", "b, a"]]],
+    ["a subprotocol that is no name", [...ASKS, ["sec-websocket-protocol", "a b"]]],
+    ["a subprotocol twice", [...ASKS, ["sec-websocket-protocol", "a"], ["sec-websocket-protocol", "b, a"]]],
   ])("is refused as malformed: %s", (_name, headers, method) => {
     expect(checked(headers, method)).toMatchObject({ ok: false, reason: { code: "request_malformed" } });
   });
 
-  it("passes in any case of letters, with extensions, subprotocols and other options", () => {
+  it("passes, its values in any case of letters, with extensions, subprotocols and other options", () => {
     const headers: HeaderList = [
-      ["UPGRADE", "WebSocket"],
-      ["CONNECTION", "keep-alive, Upgrade"],
-      ["SEC-WEBSOCKET-VERSION", "13"],
-      ["SEC-WEBSOCKET-KEY", KEY],
-      ["Sec-WebSocket-Extensions", "permessage-deflate"],
-      ["Sec-WebSocket-Protocol", "a, b"],
-      ["Sec-WebSocket-Protocol", "c"],
+      ["upgrade", "WebSocket"],
+      ["connection", "keep-alive, UPGRADE"],
+      ["sec-websocket-version", "13"],
+      ["sec-websocket-key", KEY],
+      ["sec-websocket-extensions", "permessage-deflate"],
+      ["sec-websocket-protocol", "a, b"],
+      ["sec-websocket-protocol", "c"],
     ];
     expect(checked(headers)).toEqual({ ok: true, value: undefined });
     expect(subprotocolsOf(headers)).toEqual(["a", "b", "c"]);
@@ -84,9 +84,9 @@ describe("the offer to the upstream", () => {
     // Computed by somebody else's rule: the key and the constant of RFC 6455 §1.3.
     const accept = key === KEY ? ACCEPT : "";
     const all: HeaderList = [
-      ["Upgrade", "WebSocket"],
-      ["Connection", "upgrade"],
-      ["Sec-WebSocket-Accept", accept],
+      ["upgrade", "WebSocket"],
+      ["connection", "upgrade"],
+      ["sec-websocket-accept", accept],
     ];
     return {
       status: 101,
@@ -116,11 +116,11 @@ describe("the offer to the upstream", () => {
   });
 
   it.each<[string, HeaderList, string?]>([
-    ["no upgrade", [], "Upgrade"],
-    ["another protocol", [["upgrade", "h2c"]], "Upgrade"],
+    ["no upgrade", [], "upgrade"],
+    ["another protocol", [["upgrade", "h2c"]], "upgrade"],
     ["another protocol too", [["upgrade", "h2c"]]],
-    ["no connection", [], "Connection"],
-    ["no accept", [], "Sec-WebSocket-Accept"],
+    ["no connection", [], "connection"],
+    ["no accept", [], "sec-websocket-accept"],
     ["two accepts", [["sec-websocket-accept", ACCEPT]]],
     [
       "the accept of another key",
@@ -146,8 +146,17 @@ describe("the offer to the upstream", () => {
   });
 
   it("is answered to the agent by the agent's own key", () => {
-    const switched = switchHeaders(rawRequest(ASKS), answer("other", [["sec-websocket-protocol", "a"]]));
-    expect(switched).toContainEqual(["sec-websocket-accept", ACCEPT]);
-    expect(switched).toContainEqual(["sec-websocket-protocol", "a"]);
+    const switched = switchHeaders(rawRequest(ASKS), [
+      ...answer("other", [["sec-websocket-protocol", "a"]]).headers,
+      ["content-length", "0"],
+      ["x-request-id", "r"],
+    ]);
+    expect(switched).toEqual([
+      ["upgrade", "websocket"],
+      ["connection", "Upgrade"],
+      ["sec-websocket-accept", ACCEPT],
+      ["sec-websocket-protocol", "a"],
+      ["x-request-id", "r"],
+    ]);
   });
 });

@@ -17,7 +17,7 @@ const PROTOCOL = "sec-websocket-protocol";
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 const valuesOf = (headers: HeaderList, name: string): string[] =>
-  headers.filter(([key]) => key.toLowerCase() === name).map(([, value]) => value);
+  headers.filter(([key]) => key === name).map(([, value]) => value);
 
 /** The members of a list that may stand in several headers (RFC 9110 §5.6.1). */
 const listOf = (headers: HeaderList, name: string): string[] =>
@@ -25,6 +25,9 @@ const listOf = (headers: HeaderList, name: string): string[] =>
     .flatMap((value) => value.split(","))
     .map((member) => member.trim())
     .filter((member) => member !== "");
+
+/** Whether a request asks for another protocol. After `checkHandshake` that is WebSocket. */
+export const asksForUpgrade = (headers: HeaderList): boolean => headers.some(([name]) => name === "upgrade");
 
 /** Of all upgrades this one only, and only in the form of §4.1. */
 export function checkHandshake({ method, headers }: RawRequest): Result<undefined, Refusal> {
@@ -100,13 +103,17 @@ export function checkSwitch(
   return ok(undefined);
 }
 
-/** What the answer to the agent says of the switch; everything else is taken over from the upstream's. */
-export function switchHeaders(request: RawRequest, answer: UpstreamAnswer): HeaderList {
+/** The head of the 101 to the agent, from that of the upstream's: its subprotocol and what else it says. */
+export function switchHeaders(request: RawRequest, answered: HeaderList): HeaderList {
   const key = valuesOf(request.headers, "sec-websocket-key")[0]!;
   return [
     ["upgrade", "websocket"],
     ["connection", "Upgrade"],
     ["sec-websocket-accept", acceptOf(key)],
-    ...offering(valuesOf(answer.headers, PROTOCOL)),
+    ...offering(valuesOf(answered, PROTOCOL)),
+    ...answered.filter(([name]) => !ABOUT_THE_SWITCH.test(name)),
   ];
 }
+
+/** Said anew for the agent's side; and a 101 has no content (RFC 9110 §15.2.2). */
+const ABOUT_THE_SWITCH = /^(upgrade|connection|transfer-encoding|content-.*|sec-websocket-.*)$/;

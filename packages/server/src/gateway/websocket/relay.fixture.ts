@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream";
 import { WebSocket, WebSocketServer } from "ws";
 import { type Matcher, PatternMatcher } from "../../guard/pattern-matcher.ts";
 import { secretPatterns } from "../../guard/secret-patterns.ts";
+import { Ending } from "../ending.ts";
 import type { HeaderList } from "../http/messages.ts";
 import { streamOf } from "../request.fixture.ts";
 import type { Refusal } from "../stages/refusal.ts";
@@ -105,9 +106,9 @@ export async function relayed(limits: RelayLimits = { tick: 60_000, closing: 50 
   const [agentNear, agentFar] = await connection();
   const [upstreamNear, upstreamFar] = await connection();
   const watch = new Watch();
-  const stop = new AbortController();
+  const stop = new Ending();
   const relay = new Relay(agentNear, upstreamNear, watch, limits);
-  const ended = relay.run(stop.signal);
+  const ended = relay.run(stop);
   return {
     ...{ watch, stop, relay, ended },
     agent: new FarEnd("agent", agentFar),
@@ -116,7 +117,7 @@ export async function relayed(limits: RelayLimits = { tick: 60_000, closing: 50 
 }
 
 const pairs = (raw: readonly string[]): HeaderList =>
-  Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at]!, raw[2 * at + 1]!] as const);
+  Array.from({ length: raw.length / 2 }, (_, at) => [raw[2 * at]!.toLowerCase(), raw[2 * at + 1]!] as const);
 
 /** A server of somebody else's, and in front of it as much of a gateway as a handshake needs. */
 export class Between {
@@ -176,11 +177,11 @@ export class Between {
       };
       const checked = checkSwitch(answer, sent);
       if (!checked.ok) return void socket.end(`HTTP/1.1 502 ${checked.reason.detail}\r\n\r\n`);
-      const lines = switchHeaders(raw, answer).map((pair) => pair.join(": "));
+      const lines = switchHeaders(raw, answer.headers).map((pair) => pair.join(": "));
       socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join("\r\n")}\r\n\r\n`);
       socket.unshift(head);
       upstream.unshift(rest);
-      this.ends.push(new Relay(socket, upstream, this.watch).run(new AbortController().signal));
+      this.ends.push(new Relay(socket, upstream, this.watch).run(new Ending()));
     });
     dialled.end();
   }

@@ -81,7 +81,7 @@ describe("a secret that comes back", () => {
     await vi.waitFor(() => expect(agent.heard).toEqual([`text ${SECRET.slice(0, 9)}`]));
     upstream.text(rest);
     await vi.waitFor(() => expect(agent.heard.at(-1)).toBe(`text ${"*".repeat(rest.length)}`));
-    stop.abort();
+    stop.end();
     await ended;
   });
 });
@@ -144,7 +144,7 @@ describe("an end", () => {
     upstream.listen();
     agent.text("hello");
     await vi.waitFor(() => expect(upstream.heard).toEqual(["text hello"]));
-    stop.abort();
+    stop.end();
     expect(await ended).toEqual({ how: "client_aborted" });
     expect([await agent.all(), await upstream.all()]).toEqual([[], ["text hello"]]);
   });
@@ -158,6 +158,14 @@ describe("an end", () => {
     expect(await ended).toEqual({ how: "cut" });
     expect(await agent.all()).toEqual(["close 1008 agent a has expired"]);
     expect(await upstream.all()).toEqual(["close 1001"]);
+  });
+
+  it("comes without a frame, too, when the agent may not go on", async () => {
+    const { agent, watch, ended } = await relayed({ tick: 5, closing: 50 });
+    agent.listen();
+    watch.refusal = refusal("agent_unidentified", "the agent is no longer registered");
+    expect(await ended).toEqual({ how: "cut" });
+    expect(await agent.all()).toEqual(["close 1008 the agent is no longer registered"]);
   });
 
   it("comes when it is not known any more what to look for", async () => {
@@ -190,7 +198,7 @@ describe("a peer that is silent", () => {
     expect([...agent.heard, ...upstream.heard].filter((each) => !each.startsWith("ping"))).toEqual([]);
     agent.text("still open");
     await vi.waitFor(() => expect(upstream.heard).toContain("text still open"));
-    stop.abort();
+    stop.end();
     await ended;
   });
 });
@@ -219,7 +227,7 @@ describe("a slow reader", () => {
       reader.listen();
       await flooding;
       await vi.waitFor(() => expect(reader.heard.length).toBe(most), 20_000);
-      pair.stop.abort();
+      pair.stop.end();
       await pair.ended;
     },
   );

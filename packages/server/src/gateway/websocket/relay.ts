@@ -8,6 +8,7 @@
 import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import type { Matcher } from "../../guard/pattern-matcher.ts";
+import type { Ending } from "../ending.ts";
 import type { Refusal } from "../stages/refusal.ts";
 import type { Piece } from "./frame-reader.ts";
 import { AnswerGuard, type MessageGuard, RequestGuard } from "./guard-messages.ts";
@@ -25,7 +26,7 @@ const DEFAULT_RELAY_LIMITS: RelayLimits = { tick: 30_000, closing: 10_000 };
 export interface RelayWatch {
   /** Asked for all that comes, so that a secret which is set meanwhile is looked for, too. Rejects where nothing can be. */
   matcher(): Promise<Matcher>;
-  /** Why the agent may not go on, where it may not; asked for every frame. */
+  /** Why the agent may not go on, where it may not; asked for every frame, and now and then without one. */
   objection(): Refusal | undefined;
   /** What has passed, in bytes of messages. */
   toUpstream(bytes: Buffer): void;
@@ -69,23 +70,22 @@ export class Relay {
     return this.#answers.found;
   }
 
-  /** Resolves when both streams are closed. `signal` destroys them at once. */
-  async run(signal: AbortSignal): Promise<RelayEnd> {
+  /** Resolves when both streams are closed. `ending` destroys them at once. */
+  async run(ending: Ending): Promise<RelayEnd> {
     const peers = [this.#agent, this.#upstream];
     const closed = peers.map(async ({ stream }) => stream.closed || (await once(stream, "close")));
     const destroy = (): void => {
       this.#end ??= { how: "client_aborted" };
       for (const { stream } of peers) stream.destroy();
     };
-    if (signal.aborted) destroy();
-    signal.addEventListener("abort", destroy, { once: true });
+    const forget = ending.onOver(destroy);
     const ticking = setInterval(() => this.#tick(), this.#limits.tick);
     void this.#carry(this.#agent, this.#upstream, this.#requests);
     void this.#carry(this.#upstream, this.#agent, this.#answers);
     await Promise.all(closed);
     clearInterval(ticking);
     clearTimeout(this.#closing);
-    signal.removeEventListener("abort", destroy);
+    forget();
     return this.#end ?? { how: "complete" };
   }
 
@@ -167,6 +167,8 @@ export class Relay {
 
   #tick(): void {
     if (this.#end !== undefined) return;
+    const objection = this.#watch.objection();
+    if (objection !== undefined) return this.#object(objection, { how: "cut" });
     if (!this.#agent.tick())
       this.#conclude({ how: "client_aborted" }, { agent: GOING_AWAY, upstream: GOING_AWAY });
     if (!this.#upstream.tick())
