@@ -18,7 +18,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "TrustProvider.kind":
     "`process`: the kernel names the process behind each connection. The others are issuers of tokens; `oidc` is any issuer.",
   "TrustProvider.issuer":
-    "Who signs, exactly as in the claim `iss`. `oidc` and `kubernetes` need it; the public one for `github-actions`, `gitlab` and `terraform-cloud` where absent.",
+    "Who signs, exactly as in the claim `iss`. `oidc` and `kubernetes` need it; the public one for `github-actions`, `gitlab` and `terraform-cloud` where absent. `aws-iam`: the account's own, for tokens of `GetWebIdentityToken`.",
   "TrustProvider.jwks":
     "`kubernetes`: the cluster's key set as text, where its issuer cannot be reached; without `apiServer`.",
   "TrustProvider.apiServer":
@@ -38,6 +38,9 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "TrustProvider.namespaceIds":
     "`gitlab`: ids of the groups and users that projects must be directly in. Needed.",
   "TrustProvider.organizationIds": "`terraform-cloud`: ids of the organizations that count. Needed.",
+  "TrustProvider.accountIds": "`aws-iam`: the accounts whose roles and users count. Needed.",
+  "TrustProvider.regions":
+    "`aws-iam`: regions whose STS may be asked about signed requests; this or `issuer` is needed.",
   "TrustProvider.projectIds":
     "`gcp`: projects whose virtual machines count. This or `serviceAccountIds` is needed; where both are there, both must hold.",
   "TrustProvider.serviceAccountIds": "`gcp`: unique ids of the service accounts that count.",

@@ -102,6 +102,27 @@ const terraformCloud = z.strictObject({
   ...token,
 });
 
+/** Twelve digits, in quotes: a number would lose leading zeros. */
+const accountIds = z
+  .array(z.string().regex(/^\d{12}$/, "use the twelve digits of the account, in quotes"))
+  .min(1)
+  .max(100);
+const awsRegion = z.string().regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "use a region such as eu-west-1");
+
+const awsIam = z
+  .strictObject({
+    kind: z.literal("aws-iam"),
+    accountIds,
+    /** The account's own issuer, for tokens of `sts:GetWebIdentityToken`. */
+    issuer: httpsUrl.optional(),
+    /** Whose STS is asked, for signed requests of `sts:GetCallerIdentity`. */
+    regions: z.array(awsRegion).min(1).max(50).optional(),
+    ...token,
+  })
+  .refine((spec) => spec.issuer !== undefined || spec.regions !== undefined, {
+    message: "needs `issuer` for tokens, `regions` for signed requests, or both",
+  });
+
 const gcp = z
   .strictObject({
     kind: z.literal("gcp"),
@@ -153,6 +174,7 @@ export const trustProviderSpec = z.discriminatedUnion("kind", [
   githubActions,
   gitlab,
   terraformCloud,
+  awsIam,
   gcp,
   azure,
   oidc,
@@ -215,6 +237,18 @@ export const SELECTOR_NAMES = {
     "runner-environment",
   ],
   "terraform-cloud": ["organization-id", "project-id", "workspace-id", "run-phase"],
+  "aws-iam": [
+    "account-id",
+    "organization-id",
+    "role",
+    "role-id",
+    "role-arn",
+    "user",
+    "user-id",
+    "lambda-function",
+    "ec2-instance",
+    "region",
+  ],
   gcp: [
     "service-account-id",
     "service-account",

@@ -15,4 +15,5 @@ export { hostileModel, MISBEHAVIOURS, type Misbehaviour } from "./stand-in/misbe
 export { OPENAI_MODELS, startOpenAiStandIn } from "./stand-in/openai.ts";
 export * from "./stand-in/token-issuer.ts";
 export * from "./stand-in/kubernetes.ts";
+export * from "./stand-in/aws-sts.ts";
 export type { ReceivedRequest, StandIn, StandInOptions, StreamRecord } from "./stand-in/tls-stand-in.ts";

@@ -2,6 +2,7 @@
 /** Which code checks the evidence of a TrustProvider resource? */
 import type { TrustProviderSpec } from "@postern/contract";
 import type { Clock } from "../kernel/clock.ts";
+import { awsIam } from "./aws-iam/aws-iam.ts";
 import { azure } from "./azure/azure.ts";
 import { gcp } from "./gcp/gcp.ts";
 import { githubActions } from "./github-actions/github-actions.ts";
@@ -25,6 +26,8 @@ export function makeTrustProvider(spec: TrustProviderSpec, clock: Clock): TrustP
       return providerOfKind(gitlab(spec), spec, clock);
     case "terraform-cloud":
       return providerOfKind(terraformCloud(spec), spec, clock);
+    case "aws-iam":
+      return awsIam(spec, clock);
     case "gcp":
       return providerOfKind(gcp(spec), spec, clock);
     case "azure":

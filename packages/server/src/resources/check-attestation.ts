@@ -21,7 +21,14 @@ export function checkTrustProvider(resource: TrustProvider): Finding[] {
   return problems.map(([path, message]) => ({ resource, path: ["spec", ...path], message }));
 }
 
-function hostProblems({ connectTo, issuer }: { connectTo?: unknown; issuer: string }): ReachProblem[] {
+function hostProblems({
+  connectTo,
+  issuer,
+}: {
+  connectTo?: unknown;
+  issuer?: string | undefined;
+}): ReachProblem[] {
+  if (issuer === undefined) return [];
   const host = new URL(issuer).hostname;
   const problem = hostProblem(host) ?? (connectTo === undefined ? resolutionProblem(host) : undefined);
   return problem === undefined ? [] : [[["issuer"], `the host ${problem}`]];
