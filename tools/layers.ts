@@ -53,6 +53,12 @@ export const ROWS: readonly Row[] = [
     reason: "operators' requests and agents' traffic share no code above the kernel's",
   },
   { modules: ["config"], mayImport: [0], reason: "settings are read before anything is there to use them" },
+  {
+    modules: ["telemetry"],
+    mayImport: [0],
+    reason:
+      "it is shown what it may tell others, and can ask for nothing: neither secrets nor what agents wrote",
+  },
   { modules: ["wiring", "main"], mayImport: "all", reason: "the composition root" },
 ];
 

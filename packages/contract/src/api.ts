@@ -157,9 +157,19 @@ export interface WhyResponse {
   readonly outcome?: unknown;
 }
 
+/** One thing that the server cannot work without. */
+export interface ReadinessCheck {
+  readonly name: string;
+  readonly ok: boolean;
+  /** Why not; quotes nothing. */
+  readonly reason?: string;
+}
+
 /** `GET /v1/status` */
 export interface StatusResponse {
+  /** Whether all of `checks` are well: the answer of `/readyz` too. */
   readonly ready: boolean;
+  readonly checks: readonly ReadinessCheck[];
   readonly version: string;
   readonly pid: number;
   readonly epoch: number;

@@ -6,7 +6,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import type { ResourcesResponse, StatusResponse } from "@postern/contract";
+import type { StatusResponse } from "@postern/contract";
 import { createApiServer } from "./api/router.ts";
 import { operatorRoutes } from "./api/routes.ts";
 import { descriptorOf, peerCredentials, protectMemory } from "./attestation/process/native.ts";
@@ -24,10 +24,11 @@ import { buildSnapshot } from "./gateway/snapshot.ts";
 import { ControlPlane } from "./governance/control-plane.ts";
 import { systemClock as clock } from "./kernel/clock.ts";
 import { newId } from "./kernel/ids.ts";
-import { jsonLog, type Log } from "./kernel/log.ts";
+import { faultFields, jsonLog, type Log } from "./kernel/log.ts";
 import { ok, refuse } from "./kernel/result.ts";
 import { ecdsaSigningKey, ed25519SigningKey } from "./keys/signing-keys.ts";
 import { loadProfiles } from "./profiles/profile.ts";
+import { readinessOf } from "./telemetry/readiness.ts";
 import type { ChangeWatch } from "./store/changes.ts";
 import { AttestDesk } from "./wiring/attest-desk.ts";
 import { auditSink } from "./wiring/audit-sink.ts";
@@ -41,14 +42,21 @@ import { RunDesk } from "./wiring/open-run.ts";
 import { openStorage } from "./wiring/open-storage.ts";
 import { profileFacts } from "./wiring/profile-facts.ts";
 import { tailOf } from "./wiring/audit-lines.ts";
+import { listResources } from "./wiring/list-resources.ts";
+import { readinessProbes } from "./wiring/readiness-probes.ts";
+import { Telemetry } from "./wiring/telemetry.ts";
 import { VaultKeys } from "./wiring/vault-keys.ts";
 
 const VERSION = "0.1.0";
 
-async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>; status(): StatusResponse }> {
+async function start(
+  config: Config,
+  log: Log,
+): Promise<{ stop(): Promise<void>; status(): Promise<StatusResponse> }> {
   const { dataFolder } = config;
   const storage = await openStorage(config, clock, log);
   const { store, keys } = storage;
+  const telemetry = await Telemetry.open(config, log, VERSION);
   const knownEpochs = await store.epochs();
   const vault = new Vault(store.secrets, keys);
   const auditKey = await ed25519SigningKey(storage.auditKeyName, store.keys, keys.current);
@@ -56,14 +64,15 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     folder: join(dataFolder, "audit"),
     signer: auditKey,
     clock,
-    onFault: (error) =>
-      log.write("error", "audit log", { error: error instanceof Error ? error.message : "failed" }),
+    ...telemetry.logWatcher,
+    onFault: (error) => log.write("error", "the audit log failed", faultFields(error)),
   });
   const record = (event: AuditEvent): Promise<void> => audit.append(event).durable;
   const { cutBytes } = audit.recovery;
   const notice =
     cutBytes > 0 ? `${cutBytes} bytes of an unfinished entry were cut off and kept aside` : undefined;
-  if (notice !== undefined) log.write("warn", "audit log mended", { notice });
+  if (notice !== undefined)
+    log.write("warn", "the audit log was mended: an unfinished entry was cut off", { bytes: cutBytes });
   await record(serverStamp("start", notice));
 
   const authority = loadAuthority(
@@ -108,6 +117,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
       credentials: credentialSource(vault, resources),
       knownSecrets,
       audit: auditSink(audit),
+      ...telemetry.observer,
       clock,
       strictAudit: config.strictAudit,
     },
@@ -135,8 +145,14 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     audit: record,
   });
 
-  const status = (): StatusResponse => ({
-    ready: !isStale(),
+  const readiness = readinessOf(
+    readinessProbes({
+      ...{ audit, vault, knownSecrets, readDatabase: () => store.epochs() },
+      ...(watch === undefined ? {} : { isStale }),
+    }),
+  );
+  const status = async (): Promise<StatusResponse> => ({
+    ...(await readiness()),
     version: VERSION,
     pid: process.pid,
     epoch: plane.state.epoch,
@@ -219,6 +235,11 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     api.listen(controlSocket, resolve);
   });
   chmodSync(controlSocket, 0o600);
+  await telemetry.serve({
+    ...{ audit, readiness, snapshot: () => snapshot!, snapshotAge: () => watch?.age() ?? 0 },
+    ...{ openExchanges: () => gateway.openExchanges, connections: () => runs.connections },
+    runs: () => desk.open.length,
+  });
 
   const stop = async (): Promise<void> => {
     api.close();
@@ -226,6 +247,7 @@ async function start(config: Config, log: Log): Promise<{ stop(): Promise<void>;
     runs.closeAll();
     gateway.close();
     await watch?.stop();
+    await telemetry.stop();
     await closeLog(audit);
     await store.close();
     rmSync(controlSocket, { force: true });
@@ -246,29 +268,6 @@ function serverStamp(change: "start" | "stop", notice?: string): AuditEvent {
   return serverEvent({ id: newId(time), time, change, version: VERSION, role: "all", notice });
 }
 
-function listResources(plane: ControlPlane, desk: RunDesk): ResourcesResponse["resources"] {
-  return plane.stored.map(({ resource, version, updatedAt }) => ({
-    resource,
-    version,
-    updatedAt: new Date(updatedAt).toISOString(),
-    ...(resource.kind === "Agent" ? agentExtras(resource.metadata.name, plane, desk) : {}),
-  }));
-}
-
-function agentExtras(name: string, plane: ControlPlane, desk: RunDesk) {
-  const known = plane.agentStates.find(({ agent }) => agent === name);
-  const state =
-    known === undefined
-      ? { state: "active" as const }
-      : {
-          state: known.state,
-          changedAt: new Date(known.changedAt).toISOString(),
-          ...(known.reason === "" ? {} : { reason: known.reason }),
-        };
-  // A run without a named agent could be any of them: it is shown with each.
-  return { state, runs: desk.open.filter(({ agent }) => agent === undefined || agent === name) };
-}
-
 /** The file mode keeps others out; the kernel's word on the peer is asked all the same. */
 function operatorOf(socket: Socket): { uid: number } | undefined {
   const descriptor = descriptorOf(socket);
@@ -279,7 +278,7 @@ function operatorOf(socket: Socket): { uid: number } | undefined {
 }
 
 const config = readConfig(process.argv.slice(2));
-const log = jsonLog((line) => process.stderr.write(line), clock.now, config.verbose ? "debug" : "warn");
+const log = jsonLog((line) => process.stderr.write(line), clock.now, config.logLevel);
 // Node would open its inspector, which reads all memory, on a port that every account of the machine can reach.
 process.on("SIGUSR1", () => {});
 try {
@@ -287,7 +286,7 @@ try {
   const server = await start(config, log);
   process.stdout.write(
     config.json
-      ? `${JSON.stringify(server.status())}\n`
+      ? `${JSON.stringify(await server.status())}\n`
       : `postern is ready: data folder ${config.dataFolder}\n`,
   );
   let isStopping = false;

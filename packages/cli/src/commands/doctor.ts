@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { homedir } from "node:os";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import type { StatusResponse } from "@postern/contract";
 import { startAgent } from "../agent-run.ts";
 import { type Command, type Invocation, listFlag } from "../command.ts";
 import { type CanaryUpstream, startCanaryUpstream } from "../doctor/canary-upstream.ts";
@@ -28,12 +29,16 @@ export const doctor: Command = {
     "Puts a canary secret in the vault, calls a canary server on loopback through the gateway as an isolated agent,\n" +
     "and looks for the canary in everything that agent can see. Removes both afterwards; all of it is audited.",
   run: async (invocation) => {
+    const { checks: ofServer } = await invocation.control.get<StatusResponse>("/v1/status");
+    const server = ofServer.map(({ name, ok, reason }): Check => ({
+      ...{ name: `server: ${name}`, ok, detail: reason ?? "well" },
+    }));
     const isolation = await detectIsolation();
     if (isolation.mode === "none") {
       const reasons = isolation.failed.map(({ mode, reason }) => `${mode}: ${reason}`).join("; ");
       return report(
         invocation,
-        [{ name: "isolation", ok: false, detail: `${reasons}; ${isolation.nextStep}` }],
+        [...server, { name: "isolation", ok: false, detail: `${reasons}; ${isolation.nextStep}` }],
         [],
       );
     }
@@ -48,7 +53,7 @@ export const doctor: Command = {
       const reachable = candidates.filter(({ path }) => seen.reachable.includes(path));
       return report(
         invocation,
-        [{ name: "isolation", ok: true, detail: isolation.mode }, ...checks],
+        [...server, { name: "isolation", ok: true, detail: isolation.mode }, ...checks],
         reachable,
       );
     } finally {

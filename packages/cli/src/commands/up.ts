@@ -9,6 +9,8 @@ import type { Command } from "../command.ts";
  */
 const LOOKING_INSIDE = ["NODE_OPTIONS", "NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE_V8_COVERAGE"];
 
+const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
+
 export const up: Command = {
   name: "up",
   usage: "up",
@@ -30,7 +32,22 @@ export const up: Command = {
       value: "SECONDS",
       help: "refuse requests after so long without word from the database (default: 60)",
     },
-    verbose: { type: "boolean", help: "log requests too" },
+    "metrics-listen": {
+      type: "string",
+      value: "ADDRESS",
+      help: "serve /metrics, /healthz and /readyz: PORT on the loopback, ADDRESS:PORT, or unix:/PATH (default: nowhere)",
+    },
+    "otlp-endpoint": {
+      type: "string",
+      value: "URL",
+      help: "send traces to this OpenTelemetry collector, OTLP over HTTP (default: none)",
+    },
+    "log-level": {
+      type: "string",
+      value: "LEVEL",
+      help: "log from this level on: debug (every request), info (refused requests), warn (default) or error",
+    },
+    verbose: { type: "boolean", help: "the same as --log-level debug" },
   },
   details: "Runs until it is interrupted. Prints `postern is ready` when agents can be started.",
   run: async ({ dataFolder, flags, json, environment, note }) => {
@@ -40,7 +57,7 @@ export const up: Command = {
     const server = fileURLToPath(import.meta.resolve("@postern/server"));
     const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
     for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
-    for (const name of ["master-key", "database-url", "max-snapshot-age"])
+    for (const name of ["master-key", "database-url", "max-snapshot-age", ...TELEMETRY])
       if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
     // The server takes this process's place, so that signals and exit code are its own.
     process.execve!(
@@ -62,6 +79,7 @@ export const status: Command = {
     if (json) print(JSON.stringify(answer));
     else {
       print(`ready: ${answer.ready}   pid: ${answer.pid}   version: ${answer.version}`);
+      for (const { name, ok, reason } of answer.checks) if (!ok) print(`not ready: ${name}: ${reason}`);
       print(`audit: ${answer.auditEntries} entries, key ${answer.auditKey}`);
       for (const run of answer.runs)
         print(

@@ -105,7 +105,7 @@ describe("the operator's API", () => {
     expect(refused).toMatchObject({ status: 413, body: { code: "request_too_large" } });
   });
 
-  it("keeps places with a refusal, and an unexpected error's words to the log", async () => {
+  it("keeps places with a refusal, and tells nobody the words of an unexpected error, not even the log", async () => {
     const logged: unknown[] = [];
     const { call } = await start(undefined, { write: (...entry) => void logged.push(entry) });
     expect((await call("/v1/refusal")).body.places).toEqual([
@@ -115,6 +115,7 @@ describe("the operator's API", () => {
     expect(bug).toMatchObject({ status: 500, body: { code: "internal_error" } });
     expect(JSON.stringify(bug)).not.toContain("hunter2");
     expect(JSON.stringify(logged)).toContain("operator request failed");
+    expect(JSON.stringify(logged)).not.toContain("hunter2");
   });
 
   it("answers a target that is no path, and goes on", async () => {

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from "node:net";
 import { problem, type Place, type ProblemCode } from "@postern/contract";
 import { Fault } from "../kernel/fault.ts";
-import type { Log } from "../kernel/log.ts";
+import { faultFields, type Log } from "../kernel/log.ts";
 
 export interface Call {
   /** Parts of the path that the route names. */
@@ -49,9 +49,7 @@ export function createApiServer(
 ): Server {
   return createServer((request, response) => {
     void answer(request, response).catch((error: unknown) => {
-      log.write("error", "operator request failed", {
-        error: error instanceof Error ? error.message : "unknown",
-      });
+      log.write("error", "operator request failed", faultFields(error));
       response.destroy();
     });
   });
@@ -92,9 +90,7 @@ export function createApiServer(
     if (response.headersSent) return void response.destroy();
     if (error instanceof ApiRefusal) return sendProblem(response, error.code, error.message, error.places);
     if (error instanceof Fault) return sendProblem(response, error.code, error.message);
-    log.write("error", "operator request failed", {
-      error: error instanceof Error ? error.message : "unknown",
-    });
+    log.write("error", "operator request failed", faultFields(error));
     sendProblem(response, "internal_error", "the server failed; its log says more");
   }
 }

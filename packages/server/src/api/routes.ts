@@ -58,7 +58,7 @@ export interface OperatorPorts {
   openRun(request: OpenRunRequest, operator: Operator): Promise<Result<OpenRunResponse, string>>;
   attest(request: AttestRequest, operator: Operator): Promise<Result<AttestResponse, string>>;
   why(id: string): Promise<WhyResponse | undefined>;
-  status(): StatusResponse;
+  status(): Promise<StatusResponse>;
   /** Newest events, oldest first. */
   auditTail(lines: number): AsyncIterable<Buffer>;
   onAudit(listener: (line: Buffer) => void): () => void;
@@ -71,7 +71,7 @@ export interface OperatorPorts {
 
 export function operatorRoutes(ports: OperatorPorts): readonly Route[] {
   return [
-    { method: "GET", path: "/v1/status", handler: async () => ports.status() },
+    { method: "GET", path: "/v1/status", handler: () => ports.status() },
     { method: "POST", path: "/v1/apply", handler: (call) => apply(ports, call) },
     { method: "GET", path: "/v1/resources", handler: async () => resources(ports, []) },
     { method: "GET", path: "/v1/resources/:", handler: async (call) => resources(ports, call.parameters) },

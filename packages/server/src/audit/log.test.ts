@@ -42,6 +42,10 @@ function faultyDisk(): LogDisk & {
       if (this.failing.replace) full();
       nodeDisk.replace(path, bytes);
     },
+    async replaceDurably(path, bytes) {
+      if (this.failing.replace) full();
+      await nodeDisk.replaceDurably(path, bytes);
+    },
   };
 }
 
@@ -105,6 +109,45 @@ describe("a log whose disk fails", () => {
     const again = await openLog(folder.path, signer);
     expect(again.size()).toBe(4);
     await again.close();
+  });
+
+  it("says that it fails from the first refused entry on until one is written, and for good after a failed sync", async () => {
+    using folder = temporaryFolder();
+    const disk = faultyDisk();
+    let failed = 0;
+    const syncs: number[] = [];
+    const watcher = { synced: (time: number) => void syncs.push(time), failed: () => void failed++ };
+    const log = await openLog(folder.path, signer, { disk, watcher });
+    await appendMany(log, 1);
+    expect([log.failure(), failed]).toEqual([undefined, 0]);
+    disk.failing = { write: "torn" };
+    expect(() => log.append(anEvent(99))).toThrow(expect.objectContaining(unavailable));
+    expect(log.failure()).toBeDefined();
+    expect(failed).toBe(1);
+    disk.failing = {};
+    await appendMany(log, 1);
+    expect(log.failure()).toBeUndefined();
+    expect(syncs.length).toBeGreaterThan(1);
+    expect(syncs.every((time) => time >= 0)).toBe(true);
+    disk.failing = { sync: true };
+    await expect(log.append(anEvent(2)).durable).rejects.toMatchObject(unavailable);
+    disk.failing = {};
+    expect(() => log.append(anEvent(3))).toThrow(expect.objectContaining(unavailable));
+    expect(log.failure()).toBeDefined();
+    expect(failed).toBe(3);
+    await expect(log.close()).rejects.toMatchObject(unavailable);
+  });
+
+  it("says that it fails while its checkpoint cannot be written", async () => {
+    using folder = temporaryFolder();
+    const disk = faultyDisk();
+    const log = await openLog(folder.path, signer, { disk, checkpointIntervalMs: 1 });
+    disk.failing = { replace: true };
+    await appendMany(log, 1);
+    await expect.poll(() => log.failure(), { interval: 1 }).toBeDefined();
+    disk.failing = {};
+    await expect.poll(() => log.failure(), { interval: 1 }).toBeUndefined();
+    await log.close();
   });
 
   it("refuses the next entry until a full hash tile could be kept", async () => {

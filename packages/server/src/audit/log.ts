@@ -33,9 +33,18 @@ export interface AuditLogOptions {
   readonly checkpointIntervalMs?: number;
   /** Hears of what goes wrong where no caller waits. */
   readonly onFault?: (error: unknown) => void;
+  /** Hears how the disk does. Must be quick. */
+  readonly watcher?: LogWatcher;
   /** How many of the newest full bundles (of 256 entries) are hashed again while opening. */
   readonly rehashBundles?: number;
   readonly disk?: LogDisk;
+}
+
+export interface LogWatcher {
+  /** A group of entries became durable, within so many milliseconds. */
+  synced(milliseconds: number): void;
+  /** An entry could not be written, or a sync or a checkpoint failed. */
+  failed(): void;
 }
 
 export interface AppendTicket {
@@ -50,6 +59,8 @@ export interface AuditLog {
   readonly recovery: RecoveryReport;
   append(event: AuditEvent): AppendTicket;
   size(): number;
+  /** What stands in the way of the next entry, or of a checkpoint; undefined while all is well. */
+  failure(): unknown;
   /** The exact bytes of the entries `from..to)`; without `to`, of all there are now. */
   entries(from?: number, to?: number): AsyncIterable<LogEntry>;
   /** The event with this id, looked for from the newest back. */
@@ -106,6 +117,9 @@ class TiledLog implements AuditLog {
   #signing: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
+  /** Of the last entry and of the last checkpoint, until one succeeds. */
+  #refused: unknown;
+  #unsigned: unknown;
 
   constructor(options: OpenOptions, recovered: Recovered, release: () => void) {
     this.#options = options;
@@ -116,8 +130,9 @@ class TiledLog implements AuditLog {
     this.#release = release;
     this.#bundles = new BundleWriter(options.disk, options.folder, recovered.end);
     this.#sync = new GroupSync(
-      () => this.#bundles.sync(),
+      () => this.#syncBundles(),
       (error) => {
+        options.watcher?.failed();
         const fault = unavailable("the audit log could not be made durable; restart the server", error);
         options.onFault?.(fault);
         return fault;
@@ -128,13 +143,17 @@ class TiledLog implements AuditLog {
   append(event: AuditEvent): AppendTicket {
     if (this.#closed) throw unavailable("the audit log is closed");
     if (this.#sync.failure !== undefined) {
+      this.#options.watcher?.failed();
       throw unavailable("the audit log could not be made durable; restart the server", this.#sync.failure);
     }
     const bytes = encoded(event);
     try {
       this.#keepTiles();
       this.#bundles.append(bytes);
+      this.#refused = undefined;
     } catch (error) {
+      this.#refused = error;
+      this.#options.watcher?.failed();
       throw unavailable("the audit log cannot be written", error);
     }
     const index = this.#tiles.size;
@@ -147,6 +166,10 @@ class TiledLog implements AuditLog {
 
   size(): number {
     return this.#tiles.size;
+  }
+
+  failure(): unknown {
+    return this.#sync.failure ?? this.#refused ?? this.#unsigned;
   }
 
   entries(from = 0, to = this.size()): AsyncIterable<LogEntry> {
@@ -206,14 +229,27 @@ class TiledLog implements AuditLog {
       throw unavailable("the checkpoint of the audit log cannot be written", error);
     }
     this.#signed = { note, size };
+    this.#unsigned = undefined;
     return note;
+  }
+
+  async #syncBundles(): Promise<void> {
+    const begun = performance.now();
+    await this.#bundles.sync();
+    this.#options.watcher?.synced(performance.now() - begun);
+  }
+
+  #leftUnsigned(error: unknown): void {
+    this.#unsigned = error;
+    this.#options.watcher?.failed();
+    this.#options.onFault?.(error);
   }
 
   #signLater(): void {
     if (this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.checkpoint()
-        .catch((error: unknown) => this.#options.onFault?.(error))
+        .catch((error: unknown) => this.#leftUnsigned(error))
         .finally(() => {
           this.#timer = undefined;
           const done = this.#closed || this.#sync.failure !== undefined || this.#signed?.size === this.size();

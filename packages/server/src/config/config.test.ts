@@ -42,6 +42,52 @@ describe("settings", () => {
     expect(readConfig(["--data", "/d"], {}).databaseUrl()).toBeUndefined();
   });
 
+  it("take an address for metrics that shows whether others can reach it, and no name", () => {
+    const at = (text: string) => readConfig(["--data", "/d", "--metrics-listen", text], {}).metricsListen;
+    expect(readConfig(["--data", "/d"], {}).metricsListen).toBeUndefined();
+    const loopback = { host: "127.0.0.1", port: 9464 };
+    expect([at("9464"), at("localhost:9464"), at("127.0.0.1:9464")]).toEqual([loopback, loopback, loopback]);
+    expect(at("0.0.0.0:0")).toEqual({ host: "0.0.0.0", port: 0 });
+    expect(at("[::1]:9464")).toEqual({ host: "::1", port: 9464 });
+    expect(at("unix:/run/m.sock")).toEqual({ path: "/run/m.sock" });
+    const wrong = [
+      "",
+      ":9464",
+      "*:9464",
+      "example.com:9464",
+      "::1:9464",
+      "[127.0.0.1]:1",
+      "1.2.3:1",
+      "65536",
+    ];
+    for (const text of [...wrong, "unix:", "unix:m.sock", "127.0.0.1", "127.0.0.1:-1", "http://127.0.0.1:1"])
+      expect(() => at(text), text).toThrow();
+  });
+
+  it("take a collector from the command line before the environment, and none with a password", () => {
+    const from = (words: string[], environment: NodeJS.ProcessEnv = {}) =>
+      readConfig(["--data", "/d", ...words], environment).otlpEndpoint;
+    const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: "http://127.0.0.1:4318" };
+    expect([from([]), from([], { OTEL_EXPORTER_OTLP_ENDPOINT: "" })]).toEqual([undefined, undefined]);
+    expect(from([], environment)).toBe("http://127.0.0.1:4318/");
+    expect(from(["--otlp-endpoint", "https://c.example/otlp"], environment)).toBe("https://c.example/otlp");
+    for (const text of [
+      "c.example:4318",
+      "grpc://c.example",
+      "http://u:hunter22@c.example",
+      "http://c/?key=hunter22",
+    ])
+      expect(() => from(["--otlp-endpoint", text])).toThrow(/^(?!.*hunter22)/);
+  });
+
+  it("take one of four levels of the log; --verbose is the lowest", () => {
+    const level = (...words: string[]) => readConfig(["--data", "/d", ...words], {}).logLevel;
+    expect([level(), level("--verbose"), level("--log-level", "info")]).toEqual(["warn", "debug", "info"]);
+    expect(level("--verbose", "--log-level", "error")).toBe("error");
+    for (const text of ["", "INFO", "trace", "constructor"])
+      expect(() => level("--log-level", text)).toThrow();
+  });
+
   it("take an age of the snapshot in whole seconds, and nothing that means for ever", () => {
     const age = (text: string) => readConfig(["--data", "/d", "--max-snapshot-age", text], {}).maxSnapshotAge;
     expect([age("1"), age("90"), readConfig(["--data", "/d"], {}).maxSnapshotAge]).toEqual([

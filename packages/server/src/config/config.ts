@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The server's settings: command line over environment over defaults, checked once, then frozen. */
-import { resolve } from "node:path";
+import { isIP } from "node:net";
+import { isAbsolute, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { LOG_LEVELS, type LogLevel } from "../kernel/log.ts";
+
+/** Where a listener of our own stands. */
+export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
 
 export interface Config {
   readonly dataFolder: string;
@@ -16,9 +21,14 @@ export interface Config {
   readonly isDatabaseUrlVisible: boolean;
   /** Milliseconds for which the gateway goes on without word from its database. */
   readonly maxSnapshotAge: number;
+  /** Where metrics, liveness and readiness are served; absent: nowhere. */
+  readonly metricsListen: ListenAddress | undefined;
+  /** Base URL of the collector that gets traces; absent: there are none. */
+  readonly otlpEndpoint: string | undefined;
   readonly strictAudit: boolean;
   readonly json: boolean;
-  readonly verbose: boolean;
+  /** Nothing below it is logged. */
+  readonly logLevel: LogLevel;
   /** Reads a variable for references such as `env:NAME`; the only way to the environment. */
   readonly readEnvironment: (name: string) => string | undefined;
 }
@@ -35,6 +45,9 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "max-snapshot-age": { type: "string" },
       "strict-audit": { type: "boolean" },
       json: { type: "boolean" },
+      "metrics-listen": { type: "string" },
+      "otlp-endpoint": { type: "string" },
+      "log-level": { type: "string" },
       verbose: { type: "boolean" },
     },
   });
@@ -45,11 +58,41 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     databaseUrl: () => values["database-url"] ?? environment["POSTERN_DATABASE_URL"],
     isDatabaseUrlVisible: values["database-url"] !== undefined,
     maxSnapshotAge: 1000 * seconds(values["max-snapshot-age"] ?? "60"),
+    metricsListen: listenAddress(values["metrics-listen"]),
+    otlpEndpoint: collector(values["otlp-endpoint"] ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"]),
     strictAudit: values["strict-audit"] ?? false,
     json: values.json ?? false,
-    verbose: values.verbose ?? false,
+    logLevel: logLevel(values["log-level"] ?? (values.verbose === true ? "debug" : "warn")),
     readEnvironment: (name: string) => environment[name],
   });
+}
+
+/** Addresses only, no names: what is open to others must be seen to be. Without one it is the loopback. */
+function listenAddress(text: string | undefined): ListenAddress | undefined {
+  if (text === undefined) return undefined;
+  const path = /^unix:(.+)$/.exec(text)?.[1];
+  if (path !== undefined && isAbsolute(path)) return { path };
+  const [, bracketed, plain, digits] = /^(?:(?:\[([^\]]+)\]|([^:]+)):)?(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? (plain === undefined || plain === "localhost" ? "127.0.0.1" : plain);
+  const family = bracketed === undefined ? 4 : 6;
+  if (digits !== undefined && Number(digits) <= 65_535 && isIP(host) === family)
+    return { host, port: Number(digits) };
+  throw new Error("give --metrics-listen as PORT, ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path");
+}
+
+function collector(text: string | undefined): string | undefined {
+  if (text === undefined || text === "") return undefined;
+  const url = URL.parse(text);
+  const isPlain = url !== null && /^https?:$/.test(url.protocol) && url.search === "" && url.hash === "";
+  if (isPlain && url.username === "" && url.password === "") return url.href;
+  // Not repeated: it may hold a password.
+  throw new Error("give the OTLP endpoint as http://HOST:PORT or https://HOST:PORT, without user and query");
+}
+
+function logLevel(text: string): LogLevel {
+  const level = LOG_LEVELS.find((known) => known === text);
+  if (level !== undefined) return level;
+  throw new Error(`give --log-level as one of ${LOG_LEVELS.join(", ")}`);
 }
 
 function seconds(text: string): number {

@@ -16,8 +16,8 @@ export const changedAreas = (before: Epochs, after: Epochs): Area[] =>
 export interface ChangeListener {
   /** Called for one set of changes at a time; where it rejects, the same areas come again. */
   changed(areas: readonly Area[]): Promise<void>;
-  /** The database was lost, with words for people, or is there again. Called at each turn only. */
-  reachable(state: { readonly isReachable: boolean; readonly detail: string }): void;
+  /** The database was lost, with what was thrown, or is there again. Called at each turn only. */
+  reachable(state: { readonly isReachable: boolean; readonly error?: unknown }): void;
 }
 
 export interface ChangeWatch {

@@ -3,7 +3,7 @@
 import type { Vault } from "../credentials/vault/vault.ts";
 import type { ControlPlane } from "../governance/control-plane.ts";
 import { Fault } from "../kernel/fault.ts";
-import type { Log } from "../kernel/log.ts";
+import { faultFields, type Log } from "../kernel/log.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import type { ChangeFeed, ChangeWatch, Epochs } from "../store/changes.ts";
 
@@ -27,10 +27,9 @@ export function followChanges(feed: ChangeFeed, known: Epochs, parts: Followers)
       if (areas.includes("keys")) await realign(keys, log);
       if (areas.includes("secrets")) preload();
     },
-    reachable({ isReachable, detail }) {
-      log.write(isReachable ? "warn" : "error", isReachable ? "database reachable" : "database lost", {
-        detail,
-      });
+    reachable({ isReachable, error }) {
+      if (isReachable) log.write("warn", "the database is there again");
+      else log.write("error", "the database is lost", faultFields(error));
       // Where that fails, the database is lost again and this is called again.
       if (isReachable) void plane.refresh().catch(() => {});
     },
@@ -59,6 +58,6 @@ async function realign(keys: KeyRing, log: Log): Promise<void> {
     await keys.realign();
   } catch (error) {
     if (!(error instanceof Fault) || error.code !== "credential_unavailable") throw error;
-    log.write("error", "master key changed by another server", { detail: error.message });
+    log.write("error", "another server changed the master key: run `postern vault accept-key REF` here");
   }
 }

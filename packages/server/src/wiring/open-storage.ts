@@ -60,9 +60,10 @@ async function openConfigured(config: Config, clock: Clock, log: Log): Promise<S
   if (config.isDatabaseUrlVisible && holdsPassword(given)) {
     // Overwrites the words of the command line, as far as that still helps.
     process.title = "postern up";
-    log.write("warn", "the password of the database stood on the command line, where others can read it", {
-      next: "use --database-url env:NAME or file:/absolute/path",
-    });
+    log.write(
+      "warn",
+      "the password of the database stood on the command line, where others can read it: use --database-url env:NAME or file:/absolute/path",
+    );
   }
   prepareDataFolder(dataFolder);
   const lock = lockDataFolder(dataFolder);

@@ -9,7 +9,7 @@ import { randomBytes } from "node:crypto";
 import { closeSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
-import type { Log } from "../../kernel/log.ts";
+import { faultFields, type Log } from "../../kernel/log.ts";
 import { ok, refuse, type Result } from "../../kernel/result.ts";
 import { HolderSearch } from "./find-holders.ts";
 import type { ExecutableHashes } from "./hash-executable.ts";
@@ -122,6 +122,11 @@ export class Run {
     return this.#closed.promise;
   }
 
+  /** Connections that are open now. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
   onConnection(listener: ConnectionListener): void {
     this.#listeners.add(listener);
   }
@@ -129,6 +134,7 @@ export class Run {
   /** Ends the run: nothing is accepted any more and every connection is cut. */
   close(reason = "closed by the server"): void {
     if (this.#state === "closed") return;
+    this.#options.log.write("info", "run closed", { run: this.facts.id, state: this.#state });
     this.#state = "closed";
     clearTimeout(this.#launchTimer);
     clearInterval(this.#exitTimer);
@@ -137,7 +143,6 @@ export class Run {
     if (this.#pidfd !== undefined) closeDescriptor(this.#pidfd);
     rmSync(this.folder, { recursive: true, force: true });
     if (this.#folderDescriptor !== undefined) closeSync(this.#folderDescriptor);
-    this.#options.log.write("info", "run closed", { run: this.facts.id, reason });
     this.#launched.resolve(refuse(reason));
     this.#closed.resolve(reason);
   }
@@ -271,7 +276,7 @@ export class Run {
         server.off("error", reject);
         // Running out of descriptors must not end the server: the connection is lost, the run goes on.
         server.on("error", (error) => {
-          this.#options.log.write("warn", "listener failed", { run: this.facts.id, reason: error.message });
+          this.#options.log.write("warn", "listener failed", { run: this.facts.id, ...faultFields(error) });
         });
         resolve(server);
       });

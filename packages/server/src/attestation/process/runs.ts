@@ -53,6 +53,10 @@ export class Runs {
     return [...this.#open.values()];
   }
 
+  get connections(): number {
+    return this.list().reduce((sum, run) => sum + run.connections, 0);
+  }
+
   closeAll(): void {
     for (const run of this.#open.values()) run.close("the server is stopping");
   }

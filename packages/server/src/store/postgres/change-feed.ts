@@ -71,7 +71,7 @@ class PostgresWatch implements ChangeWatch {
           void client.end().catch(() => {});
         }
       } catch (error) {
-        this.#tell(false, postgresFault(error, this.#settings.shown).message);
+        this.#tell({ isReachable: false, error: postgresFault(error, this.#settings.shown) });
         await this.#rest(retry);
         retry = Math.min(retry * 2, LAST_RETRY);
       }
@@ -102,16 +102,16 @@ class PostgresWatch implements ChangeWatch {
       if (areas.length > 0) await this.#listener.changed(areas);
       this.#known = epochs;
       this.#certainAt = asked;
-      this.#tell(true, `the database ${this.#settings.shown} is there again`);
+      this.#tell({ isReachable: true });
       worked();
       if (!this.#isNoticed) await this.#rest(this.#lookEvery);
     }
   }
 
-  #tell(isReachable: boolean, detail: string): void {
-    if (isReachable === this.#isReachable || this.#isStopped) return;
-    this.#isReachable = isReachable;
-    this.#listener.reachable({ isReachable, detail });
+  #tell(state: Parameters<ChangeListener["reachable"]>[0]): void {
+    if (state.isReachable === this.#isReachable || this.#isStopped) return;
+    this.#isReachable = state.isReachable;
+    this.#listener.reachable(state);
   }
 
   #noticed(): void {
