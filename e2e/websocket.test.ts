@@ -14,6 +14,8 @@ import { type AgentSocket, SocketAgent, type Way } from "./run-websocket-agent.t
 
 const REALTIME = "/v1/realtime?model=gpt-realtime";
 const ECHO = "/v1/realtime?model=stand-in-echo";
+/** A machine that is busy with other things takes its time. */
+const PATIENT = { timeout: 20_000 };
 const WAYS: Way[] = ["base URL", "proxy"];
 
 let standIns: StandIns;
@@ -60,7 +62,7 @@ async function audited(auditId: string): Promise<Event[]> {
           .map((line) => JSON.parse(line) as Event),
       );
       return found.length;
-    })
+    }, PATIENT)
     .toBe(2);
   return found;
 }
@@ -101,7 +103,7 @@ describe.each(WAYS)("a WebSocket by %s", (way) => {
     expect(Buffer.from((await socket.next("pong")).bytes, "base64").toString()).toBe("p");
     socket.say({ do: "close", id: socket.id, code: 3000, reason: "done" });
     expect(await socket.next("closed")).toMatchObject({ code: 3000, reason: "done" });
-    await expect.poll(() => record.closed).toMatchObject({ code: 3000, reason: "done" });
+    await expect.poll(() => record.closed, PATIENT).toMatchObject({ code: 3000, reason: "done" });
   });
 
   it("gives a reflected credential back masked: in text, binary, fragments, a ping, and the reason at the end", async () => {
@@ -137,7 +139,7 @@ describe.each(WAYS)("a WebSocket by %s", (way) => {
     try {
       expect(JSON.parse(stdout)).toMatchObject({ ended: 1 });
       expect(await socket.next("closed")).toMatchObject({ code: 1006 });
-      await expect.poll(() => record.closed).toMatchObject({ code: 1006 });
+      await expect.poll(() => record.closed, PATIENT).toMatchObject({ code: 1006 });
       expect(record.closed!.at - returned).toBeLessThan(1000);
       const { status, body } = await agent.ask(REALTIME, { way }).next("refused");
       expect([status, JSON.parse(body)]).toMatchObject([403, { code: "agent_quarantined" }]);
@@ -177,7 +179,7 @@ describe("what an agent sends", () => {
     send(socket);
     const closed = await socket.next("closed");
     expect(closed).toMatchObject({ code: 1008, reason: expect.stringMatching(/would leave in a message$/) });
-    await expect.poll(() => record.closed).toMatchObject({ code: 1001, reason: "" });
+    await expect.poll(() => record.closed, PATIENT).toMatchObject({ code: 1001, reason: "" });
     expect(record.messages).toEqual([]);
     const [, outcome] = await audited(auditId);
     expect(outcome!.unmapped).toMatchObject({ ended: "refused", code: "content_refused" });
@@ -198,7 +200,7 @@ describe("what an agent sends", () => {
     expect(record.headers).not.toHaveProperty("cookie");
     expect(socket.heard[0]).toMatchObject({ protocol: "realtime" });
     socket.say({ do: "vanish", id: socket.id });
-    await expect.poll(() => record.closed).toMatchObject({ code: 1001 });
+    await expect.poll(() => record.closed, PATIENT).toMatchObject({ code: 1001 });
   });
 });
 
@@ -284,6 +286,6 @@ describe("a handshake", () => {
     expect(received.toString("latin1")).toMatch(/sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n/i);
     connection.write(Buffer.from([0xc1, 0x80, 0, 0, 0, 0]));
     await connection.closed();
-    await expect.poll(() => standIns.openai.sockets.at(-1)!.closed).toMatchObject({ code: 1001 });
+    await expect.poll(() => standIns.openai.sockets.at(-1)!.closed, PATIENT).toMatchObject({ code: 1001 });
   });
 });
