@@ -3,7 +3,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { newMarkedSecret, type StandIns } from "@postern/testkit";
 import type { RunningAgent } from "../run-agent.ts";
-import { ask, jsonOf, Unanswered } from "./control-socket.ts";
+import { ask, jsonOf, Unanswered } from "../control-socket.ts";
 import type { Ledger, State } from "./ledger.ts";
 import { chanceFrom, type Chance } from "./random.ts";
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { ResourcesResponse, SecretsResponse, StatusResponse } from "@postern/contract";
 import { findSecretsInFolder, type PostgresServer, type StandIns } from "@postern/testkit";
 import type { RunningAgent } from "../run-agent.ts";
-import { ask, jsonOf } from "./control-socket.ts";
+import { ask, jsonOf } from "../control-socket.ts";
 import type { State } from "./ledger.ts";
 import { callOf, PROVIDERS, setMembers, STATE_AGENTS, THINGS } from "./load.ts";
 

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../kernel/clock.ts";
 import { storeContract } from "../store.contract.ts";
@@ -44,6 +45,32 @@ describe("the embedded store on disk", () => {
     file = join(folder, "postern.db");
   });
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  test("a copy is whole each time, also while rows are written and deleted", async () => {
+    const store = await open();
+    let isDone = false;
+    const writing = (async () => {
+      for (let n = 1; !isDone; n++) {
+        const version = await store.secrets.reserveVersion("a");
+        await store.secrets.put({ name: "a", version, sealed: Buffer.alloc(300, 1), keyId: "mk" });
+        if (n % 7 === 0) await store.secrets.delete("a");
+        await setImmediate();
+      }
+    })();
+    const copies = Array.from({ length: 3 }, async (_unused, lane) => {
+      for (let n = 0; n < 40; n++) {
+        const target = join(folder, `copy-${lane}-${n}.db`);
+        await store.copyTo!(target);
+        const copy = new DatabaseSync(target);
+        expect(copy.prepare("pragma integrity_check").all()).toEqual([{ integrity_check: "ok" }]);
+        copy.close();
+      }
+    });
+    await Promise.all(copies);
+    isDone = true;
+    await writing;
+    await store.close();
+  });
 
   test.each(["750", "705", "770", "701"])(
     "a data folder of mode %s is refused with the command that mends it",
