@@ -50,6 +50,7 @@ describe("postern doctor", () => {
     const { code, report } = await examine();
     expect(report.checks.filter(({ ok }) => !ok)).toEqual([]);
     expect(report.checks.map(({ name }) => name)).toContain("call succeeds");
+    expect(report.checks.map(({ name }) => name)).toContain("server: audit_log");
     expect(report.checks.length).toBeGreaterThanOrEqual(9);
     expect(code).toBe(0);
   });

@@ -20,6 +20,7 @@ import {
 } from "@postern/testkit";
 import { BASE_URL_VARIABLES, CLIENTS, type Client, type Way } from "./clients.ts";
 import { installClients, PYTHON, versionOf } from "./install-clients.ts";
+import { metricsProblem, WATCHED } from "./read-metrics.ts";
 import { replaceTable, tableOf, type Outcome } from "./client-table.ts";
 
 const EXPECTED = "Hello from the stand-in.";
@@ -42,8 +43,9 @@ async function main(): Promise<number> {
   const gitFolder = await mkdtemp(join(tmpdir(), "postern-clients-git-"));
   const standIns = await startStandIns({ gitFolder });
   const outcomes: Outcome[] = [];
+  let unreadable: string | undefined;
   try {
-    const postern = await startPostern();
+    const postern = await startPostern({ args: WATCHED });
     try {
       for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
       await postern.apply(standIns.resources({ agents: [AGENT] }));
@@ -51,6 +53,10 @@ async function main(): Promise<number> {
         if (interrupted) throw new Error("interrupted");
         outcomes.push(...(await tryClient(client, postern, standIns)));
       }
+      unreadable = await metricsProblem(postern);
+      say(
+        `${unreadable === undefined ? "ok  " : "FAIL"}  metrics, read by Prometheus' own parsers ${unreadable ?? ""}`,
+      );
     } finally {
       await postern.stop();
     }
@@ -58,7 +64,7 @@ async function main(): Promise<number> {
     await standIns.close();
     await rm(gitFolder, { recursive: true, force: true });
   }
-  return conclude(outcomes);
+  return conclude(outcomes, unreadable === undefined);
 }
 
 async function tryClient(client: Client, postern: Postern, standIns: StandIns): Promise<Outcome[]> {
@@ -121,7 +127,7 @@ function commandOf(client: Client, way: Way): string[] {
 
 const shorten = (text: string) => text.replaceAll(/\s+/g, " ").trim().slice(0, 300);
 
-async function conclude(outcomes: readonly Outcome[]): Promise<number> {
+async function conclude(outcomes: readonly Outcome[], areMetricsRead: boolean): Promise<number> {
   const table = tableOf(outcomes);
   process.stdout.write(`\n${table}\n\n`);
   if (values.docs !== undefined) {
@@ -129,7 +135,7 @@ async function conclude(outcomes: readonly Outcome[]): Promise<number> {
   }
   const failed = outcomes.filter(({ problems }) => problems.length > 0).length;
   process.stdout.write(`${outcomes.length - failed} passed, ${failed} failed\n`);
-  return failed === 0 && outcomes.length > 0 ? 0 : 1;
+  return failed === 0 && outcomes.length > 0 && areMetricsRead ? 0 : 1;
 }
 
 try {

@@ -84,7 +84,7 @@ export async function startPostern(options: StartPosternOptions = {}): Promise<P
 }
 
 function isReadyLine(line: string): boolean {
-  return line.startsWith("postern is ready") || line.startsWith('{"ready":true');
+  return line.startsWith("postern is ready") || line.startsWith('{"ready":');
 }
 
 /** A file that lives as long as the call, outside the data folder. */
