@@ -7,7 +7,7 @@
  */
 import { dirname, join } from "node:path";
 import type { LogDisk } from "./log-disk.ts";
-import { frameEntry, TILE_WIDTH, tilePath } from "./tile-paths.ts";
+import { frameEntries, TILE_WIDTH, tilePath } from "./tile-paths.ts";
 
 /** Where the log ends. */
 export interface BundlePosition {
@@ -30,6 +30,7 @@ export class BundleWriter {
   #unsynced = false;
   #retired: number[] = [];
   #newNames = new Set<string>();
+  #lastSync: Promise<void> = Promise.resolve();
 
   constructor(disk: LogDisk, folder: string, end: BundlePosition) {
     this.#disk = disk;
@@ -40,14 +41,20 @@ export class BundleWriter {
     this.#file = this.#open(end.number, !end.exists);
   }
 
-  /** Throws what the disk said; the bundle is then as before, or refuses until it could be mended. */
-  append(entry: Buffer): void {
+  /** How many entries one `append` may take: no more than go into one bundle. */
+  get room(): number {
+    return this.#entries === TILE_WIDTH ? TILE_WIDTH : TILE_WIDTH - this.#entries;
+  }
+
+  /** All or nothing. Throws what the disk said; the bundle is then as before, or refuses until it could be mended. */
+  append(entries: readonly Buffer[]): void {
     if (this.#torn) this.#takeBack();
     if (this.#entries === TILE_WIDTH) this.#next();
-    const frame = frameEntry(entry);
+    if (entries.length > this.room) throw new RangeError("the entries do not fit into one bundle");
+    const frames = frameEntries(entries);
     try {
-      for (let done = 0; done < frame.length;) {
-        const written = this.#disk.write(this.#file, frame, done);
+      for (let done = 0; done < frames.length;) {
+        const written = this.#disk.write(this.#file, frames, done);
         if (written === 0) throw new Error("the disk took no bytes");
         done += written;
       }
@@ -56,13 +63,19 @@ export class BundleWriter {
       this.#takeBackIfPossible();
       throw error;
     }
-    this.#bytes += frame.length;
-    this.#entries++;
+    this.#bytes += frames.length;
+    this.#entries += entries.length;
     this.#unsynced = true;
   }
 
-  /** Makes everything written before the call durable. */
-  async sync(): Promise<void> {
+  /** Makes everything written before the call durable. May be called again before it is done. */
+  sync(): Promise<void> {
+    const done = this.#syncNow(this.#lastSync);
+    this.#lastSync = done.catch(() => {});
+    return done;
+  }
+
+  async #syncNow(before: Promise<void>): Promise<void> {
     const retired = this.#retired;
     const folders = this.#newNames;
     const files = this.#unsynced ? [...retired, this.#file] : retired;
@@ -73,6 +86,8 @@ export class BundleWriter {
       for (const file of files) await this.#disk.sync(file);
       for (const folder of folders) await this.#disk.syncFolder(folder);
     } finally {
+      // One that began before may still be busy with the same file.
+      await before;
       for (const file of retired) this.#disk.close(file);
     }
   }

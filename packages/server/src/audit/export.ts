@@ -12,7 +12,7 @@ import { HashTiles } from "./hash-tiles.ts";
 import type { HashTile } from "./hash-tiles.ts";
 import type { AuditLog } from "./log.ts";
 import { HASH_BYTES, hashLeaf, subtreesOf } from "./merkle.ts";
-import { frameEntry, TILE_WIDTH, tilePath } from "./tile-paths.ts";
+import { frameEntries, TILE_WIDTH, tilePath } from "./tile-paths.ts";
 
 /** The lines, without line ends, of an export of the entries `from..to)`. */
 export async function* exportLog(log: AuditLog, from = 0, to?: number): AsyncGenerator<Buffer> {
@@ -39,7 +39,7 @@ export async function exportTiles(log: AuditLog, folder: string): Promise<{ read
   let frames: Buffer[] = [];
   for await (const { bytes, index } of log.entries(0, size)) {
     tiles.append(hashLeaf(bytes));
-    frames.push(frameEntry(bytes));
+    frames.push(frameEntries([bytes]));
     if (frames.length < TILE_WIDTH && index + 1 < size) continue;
     const number = Math.floor(index / TILE_WIDTH);
     await writePrivately(join(folder, tilePath("entries", number, frames.length)), Buffer.concat(frames));

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
- * How many appends share one fdatasync: one is in flight, and everything written before it started is covered.
+ * How many appends share one fdatasync: everything written before one starts is covered by it.
+ *
+ * Two may be under way at a time, so that what comes while the first one waits for the disk waits for its own
+ * only. They are told in the order they began: what is durable is always a beginning of the log.
  *
  * After a failure nothing is durable any more until the log is opened again: the kernel may have dropped the
  * pages and would report the next fdatasync of the same file as a success.
  */
 
-interface Group {
-  readonly promise: Promise<void>;
-  readonly resolve: () => void;
-  readonly reject: (reason: unknown) => void;
-}
+const MOST_AT_ONCE = 2;
 
 export class GroupSync {
   readonly #sync: () => Promise<void>;
   readonly #onFailure: (error: unknown) => unknown;
-  #waiting: Group | undefined;
-  #running = false;
+  #waiting: PromiseWithResolvers<void> | undefined;
+  #running = 0;
+  /** Settles when the one that began last has been told. */
+  #last: Promise<void> = Promise.resolve();
   #failure: unknown;
 
   /** `onFailure` makes the error that the waiting callers get. */
@@ -38,26 +39,36 @@ export class GroupSync {
       group.promise.catch(() => {});
       this.#waiting = group;
       // At the end of this turn of the event loop, so that everything appended in it is one group.
-      if (!this.#running) setImmediate(() => void this.#run());
+      if (this.#running < MOST_AT_ONCE) setImmediate(() => this.#start());
     }
     return this.#waiting.promise;
   }
 
-  async #run(): Promise<void> {
-    if (this.#running) return;
-    this.#running = true;
-    while (this.#waiting !== undefined) {
-      const group = this.#waiting;
-      this.#waiting = undefined;
-      try {
-        if (this.#failure !== undefined) throw this.#failure;
-        await this.#sync();
-        group.resolve();
-      } catch (error) {
-        this.#failure ??= this.#onFailure(error);
-        group.reject(this.#failure);
-      }
+  #start(): void {
+    const group = this.#waiting;
+    if (group === undefined || this.#running >= MOST_AT_ONCE) return;
+    this.#waiting = undefined;
+    this.#running++;
+    const synced = this.#failure === undefined ? this.#sync() : Promise.reject(this.#failure as Error);
+    synced.catch(() => {}); // heard of below, in its turn
+    this.#last = this.#tell(group, this.#last, synced);
+  }
+
+  async #tell(
+    group: PromiseWithResolvers<void>,
+    before: Promise<void>,
+    synced: Promise<void>,
+  ): Promise<void> {
+    try {
+      await synced;
+      await before;
+      if (this.#failure !== undefined) throw this.#failure;
+      group.resolve();
+    } catch (error) {
+      this.#failure ??= this.#onFailure(error);
+      group.reject(this.#failure);
     }
-    this.#running = false;
+    this.#running--;
+    this.#start();
   }
 }

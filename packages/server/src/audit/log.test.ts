@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import canonicalize from "canonicalize";
 import { describe, expect, it } from "vitest";
 import { verifyCheckpoint } from "./checkpoint.ts";
@@ -150,6 +151,24 @@ describe("a log whose disk fails", () => {
     await log.close();
   });
 
+  it("drops what nobody waits for, refuses what somebody does, and has no hole afterwards", async () => {
+    using folder = temporaryFolder();
+    const disk = faultyDisk();
+    const faults: unknown[] = [];
+    const log = await openLog(folder.path, signer, { disk, onFault: (fault) => faults.push(fault) });
+    await appendMany(log, 1);
+    disk.failing = { write: "torn" };
+    log.appendSoon(anEvent(100));
+    await nextTurn();
+    expect(faults).toMatchObject([unavailable]);
+    log.appendSoon(anEvent(101));
+    expect(() => log.append(anEvent(102))).toThrow(expect.objectContaining(unavailable));
+    disk.failing = {};
+    await appendMany(log, 1);
+    expect(await numbersIn(log)).toEqual([0, 1]);
+    await log.close();
+  });
+
   it("refuses the next entry until a full hash tile could be kept", async () => {
     using folder = temporaryFolder();
     const disk = faultyDisk();
@@ -195,6 +214,34 @@ describe("a log", () => {
     expect(bundle.subarray(2).toString()).toBe(canonicalize(event));
     expect(bundle.readUInt16BE(0)).toBe(bundle.length - 2);
     await log.close();
+  });
+
+  it("takes what nobody waits for in the order it came, with the next entry or at the end of the turn", async () => {
+    using folder = temporaryFolder();
+    let writes = 0;
+    const counting: LogDisk = {
+      ...nodeDisk,
+      write: (...args) => {
+        writes++;
+        return nodeDisk.write(...args);
+      },
+    };
+    const log = await openLog(folder.path, signer, { disk: counting });
+    log.appendSoon(anEvent(0));
+    log.appendSoon(anEvent(1));
+    expect([log.append(anEvent(2)).index, writes]).toEqual([2, 1]);
+    log.appendSoon(anEvent(3));
+    expect(log.size()).toBe(3);
+    await nextTurn();
+    expect([log.size(), writes]).toEqual([4, 2]);
+    for (let number = 4; number < 700; number++) log.appendSoon(anEvent(number));
+    await log.append(anEvent(700)).durable;
+    expect(await numbersIn(log)).toEqual(Array.from({ length: 701 }, (_, number) => number));
+    log.appendSoon(anEvent(701));
+    await log.close();
+    const again = await openLog(folder.path, signer);
+    expect(again.size()).toBe(702);
+    await again.close();
   });
 
   it("signs the root over all entries, across bundles, and goes on where it ended", async () => {

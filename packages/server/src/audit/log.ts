@@ -58,6 +58,11 @@ export interface AuditLog {
   /** What opening found and mended. */
   readonly recovery: RecoveryReport;
   append(event: AuditEvent): AppendTicket;
+  /**
+   * The same for what nobody waits for: it is written together with the next entry, and at the end of this turn
+   * of the event loop at the latest. Where that fails, the next `append` throws.
+   */
+  appendSoon(event: AuditEvent): void;
   size(): number;
   /** What stands in the way of the next entry, or of a checkpoint; undefined while all is well. */
   failure(): unknown;
@@ -74,6 +79,9 @@ export interface AuditLog {
   checkpoint(): Promise<string>;
   close(): Promise<void>;
 }
+
+/** Entries that wait for the end of the turn. */
+const MOST_WAITING = 256;
 
 /** About 0.6 s of hashing; older entries are checked by `postern audit verify`. */
 const REHASH_BUNDLES = 1024;
@@ -113,6 +121,8 @@ class TiledLog implements AuditLog {
   readonly #sync: GroupSync;
   readonly #release: () => void;
   readonly #listeners = new Set<(entry: LogEntry) => void>();
+  /** What goes out with the next entry. */
+  #soon: AuditEvent[] = [];
   #signed: { readonly note: string; readonly size: number } | undefined;
   #signing: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
@@ -146,22 +156,64 @@ class TiledLog implements AuditLog {
       this.#options.watcher?.failed();
       throw unavailable("the audit log could not be made durable; restart the server", this.#sync.failure);
     }
-    const bytes = encoded(event);
-    try {
-      this.#keepTiles();
-      this.#bundles.append(bytes);
-      this.#refused = undefined;
-    } catch (error) {
-      this.#refused = error;
-      this.#options.watcher?.failed();
-      throw unavailable("the audit log cannot be written", error);
-    }
-    const index = this.#tiles.size;
-    this.#tiles.append(hashLeaf(bytes));
+    const entry = encoded(event);
+    const index = this.#write([...this.#takeSoon(), entry]);
     const durable = this.#sync.request();
     this.#signLater();
-    for (const listener of this.#listeners) this.#tell(listener, { index, bytes });
     return { index, durable };
+  }
+
+  appendSoon(event: AuditEvent): void {
+    if (this.#closed) return;
+    if (this.#soon.length === 0) setImmediate(() => this.#writeSoon());
+    this.#soon.push(event);
+    // A turn that never ends must not fill the memory.
+    if (this.#soon.length >= MOST_WAITING) this.#writeSoon();
+  }
+
+  /** What nobody asks after may fail unheard; the next entry that somebody waits for fails as well. */
+  #writeSoon(): void {
+    if (this.#soon.length === 0 || this.#sync.failure !== undefined) return;
+    try {
+      this.#write(this.#takeSoon());
+      void this.#sync.request().catch(() => {});
+      this.#signLater();
+    } catch (error) {
+      this.#options.onFault?.(error);
+    }
+  }
+
+  #takeSoon(): Buffer[] {
+    const soon = this.#soon;
+    this.#soon = [];
+    return soon.flatMap((event) => {
+      const entry = encodeEvent(event);
+      if (!entry.ok) this.#options.onFault?.(unavailable(entry.reason));
+      return entry.ok ? [entry.value] : [];
+    });
+  }
+
+  /** Returns the index of the last entry. */
+  #write(entries: readonly Buffer[]): number {
+    for (let at = 0; at < entries.length;) {
+      const part = entries.slice(at, at + this.#bundles.room);
+      try {
+        this.#keepTiles();
+        this.#bundles.append(part);
+        this.#refused = undefined;
+      } catch (error) {
+        this.#refused = error;
+        this.#options.watcher?.failed();
+        throw unavailable("the audit log cannot be written", error);
+      }
+      for (const bytes of part) {
+        const index = this.#tiles.size;
+        this.#tiles.append(hashLeaf(bytes));
+        for (const listener of this.#listeners) this.#tell(listener, { index, bytes });
+      }
+      at += part.length;
+    }
+    return this.#tiles.size - 1;
   }
 
   size(): number {
@@ -206,6 +258,7 @@ class TiledLog implements AuditLog {
 
   async close(): Promise<void> {
     if (this.#closed) return;
+    this.#writeSoon();
     this.#closed = true;
     clearTimeout(this.#timer);
     try {

@@ -24,12 +24,17 @@ export function tilePath(level: number | "entries", number: number, width = TILE
   return `tile/${level}/${encodeTileNumber(number)}${partial}`;
 }
 
-/** The entry with its length in front. */
-export function frameEntry(entry: Buffer): Buffer {
-  const frame = Buffer.allocUnsafe(LENGTH_BYTES + entry.length);
-  frame.writeUInt16BE(entry.length, 0);
-  entry.copy(frame, LENGTH_BYTES);
-  return frame;
+/** Entries one after the other, each with its length in front. */
+export function frameEntries(entries: readonly Buffer[]): Buffer {
+  const total = entries.reduce((size, entry) => size + LENGTH_BYTES + entry.length, 0);
+  const frames = Buffer.allocUnsafe(total);
+  let at = 0;
+  for (const entry of entries) {
+    frames.writeUInt16BE(entry.length, at);
+    entry.copy(frames, at + LENGTH_BYTES);
+    at += LENGTH_BYTES + entry.length;
+  }
+  return frames;
 }
 
 /** The whole entries at the start of a bundle, at most `max`, and how many bytes they take. */

@@ -16,9 +16,7 @@ export function auditSink(log: AuditLog): AuditSink {
           mode,
         }),
       ),
-    outcome: (record) => {
-      // Nobody waits for it: a log that cannot be written refuses the next decision.
-      log.append(outcomeEvent(record)).durable.catch(() => {});
-    },
+    // Nobody waits for it: a log that cannot be written refuses the next decision.
+    outcome: (record) => log.appendSoon(outcomeEvent(record)),
   };
 }
