@@ -141,6 +141,10 @@ export const ENVIRONMENT_READERS: readonly Exception[] = [
     file: "packages/testkit/src/postgres-server.ts",
     reason: "whether a missing PostgreSQL skips tests or fails them",
   },
+  {
+    file: "packages/testkit/src/outside-data.ts",
+    reason: "where outside test data lies, and whether missing data skips tests or fails them",
+  },
   { file: "packages/demo/src/attack.ts", reason: "the attacker looks for secrets in its environment" },
 ];
 

@@ -38,9 +38,16 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "TrustProvider.namespaceIds":
     "`gitlab`: ids of the groups and users that projects must be directly in. Needed.",
   "TrustProvider.organizationIds": "`terraform-cloud`: ids of the organizations that count. Needed.",
-  "TrustProvider.accountIds": "`aws-iam`: the accounts whose roles and users count. Needed.",
+  "TrustProvider.accountIds":
+    "`aws-iam`, `aws-ec2`: the accounts whose roles, users and instances count. Needed.",
   "TrustProvider.regions":
-    "`aws-iam`: regions whose STS may be asked about signed requests; this or `issuer` is needed.",
+    "`aws-iam`: regions whose STS may be asked about signed requests; this or `issuer` is needed. `aws-ec2`: regions whose certificates count; needed.",
+  "TrustProvider.certificates":
+    "`aws-ec2`: region → PEM certificate, for regions that are newer than this version of Postern.",
+  "TrustProvider.maxDocumentAge":
+    "`aws-ec2`: seconds after its start in which an instance can be attested, once.",
+  "TrustProvider.allowRsa1024":
+    "`aws-ec2`: also take `{document, signature}` with an RSA-1024 signature. Weak: for instances that cannot ask for the other.",
   "TrustProvider.projectIds":
     "`gcp`: projects whose virtual machines count. This or `serviceAccountIds` is needed; where both are there, both must hold.",
   "TrustProvider.serviceAccountIds": "`gcp`: unique ids of the service accounts that count.",

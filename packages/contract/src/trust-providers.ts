@@ -123,6 +123,19 @@ const awsIam = z
     message: "needs `issuer` for tokens, `regions` for signed requests, or both",
   });
 
+const awsEc2 = z.strictObject({
+  kind: z.literal("aws-ec2"),
+  accountIds,
+  /** Whose certificates count. */
+  regions: z.array(awsRegion).min(1).max(50),
+  /** PEM certificates of regions, in the place of those that Postern brings along. */
+  certificates: z.record(awsRegion, z.string().max(10_000)).default({}),
+  /** Seconds after its start in which an instance can be attested, once. */
+  maxDocumentAge: z.int().min(60).max(31_536_000).default(600),
+  /** RSA-1024 signatures of documents, too: weak, for instances that cannot ask for the other. */
+  allowRsa1024: z.boolean().default(false),
+});
+
 const gcp = z
   .strictObject({
     kind: z.literal("gcp"),
@@ -175,6 +188,7 @@ export const trustProviderSpec = z.discriminatedUnion("kind", [
   gitlab,
   terraformCloud,
   awsIam,
+  awsEc2,
   gcp,
   azure,
   oidc,
@@ -249,6 +263,7 @@ export const SELECTOR_NAMES = {
     "ec2-instance",
     "region",
   ],
+  "aws-ec2": ["account-id", "region", "availability-zone", "instance-id", "image-id", "instance-type"],
   gcp: [
     "service-account-id",
     "service-account",

@@ -2,6 +2,7 @@
 /** Everything that tests and the demo use to run the real product against stand-ins of the real services. */
 export * from "./canary.ts";
 export * from "./child-process.ts";
+export * from "./outside-data.ts";
 export * from "./postgres-server.ts";
 export * from "./stand-in-resources.ts";
 export * from "./scrape-metrics.ts";

@@ -2,6 +2,7 @@
 /** Which code checks the evidence of a TrustProvider resource? */
 import type { TrustProviderSpec } from "@postern/contract";
 import type { Clock } from "../kernel/clock.ts";
+import { awsEc2 } from "./aws-ec2/aws-ec2.ts";
 import { awsIam } from "./aws-iam/aws-iam.ts";
 import { azure } from "./azure/azure.ts";
 import { gcp } from "./gcp/gcp.ts";
@@ -28,6 +29,8 @@ export function makeTrustProvider(spec: TrustProviderSpec, clock: Clock): TrustP
       return providerOfKind(terraformCloud(spec), spec, clock);
     case "aws-iam":
       return awsIam(spec, clock);
+    case "aws-ec2":
+      return awsEc2(spec);
     case "gcp":
       return providerOfKind(gcp(spec), spec, clock);
     case "azure":

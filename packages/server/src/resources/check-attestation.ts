@@ -12,7 +12,15 @@ type TrustProvider = ResourceOf<"TrustProvider">;
 
 export function checkTrustProvider(resource: TrustProvider): Finding[] {
   const { spec } = resource;
-  if (spec.kind === "process") return [];
+  if (spec.kind === "aws-ec2")
+    return Object.entries(spec.certificates).flatMap(([region, caCertificates]) =>
+      reachProblems({ caCertificates }).map(([, message]) => ({
+        resource,
+        path: ["spec", "certificates", region],
+        message,
+      })),
+    );
+  if (!("audience" in spec)) return [];
   const problems = [
     ...("issuer" in spec ? hostProblems(spec) : []),
     ...reachProblems(spec),
