@@ -11,7 +11,7 @@ import * as der from "./der.ts";
 /** Signs the bytes with ECDSA P-256 and SHA-256; the signature is DER encoded. */
 export type SignDer = (bytes: Buffer) => Buffer;
 
-interface Validity {
+export interface Validity {
   readonly notBefore: number;
   readonly notAfter: number;
 }
@@ -33,10 +33,10 @@ export interface ServerSpec extends Validity {
 
 const ECDSA_WITH_SHA256 = der.sequence(der.objectIdentifier("1.2.840.10045.4.3.2"));
 
-const name = (commonName: string): Buffer =>
+export const name = (commonName: string): Buffer =>
   der.sequence(der.set(der.sequence(der.objectIdentifier("2.5.4.3"), der.utf8String(commonName))));
 
-const extension = (oid: string, critical: boolean, value: Buffer): Buffer =>
+export const extension = (oid: string, critical: boolean, value: Buffer): Buffer =>
   der.sequence(der.objectIdentifier(oid), ...(critical ? [der.boolean(true)] : []), der.octetString(value));
 
 /** Key identifier: SHA-1 of the public key bits (RFC 5280 §4.2.1.2 method 1); a name, not a guard. */
@@ -45,14 +45,14 @@ function keyIdentifier(publicKey: Buffer): Buffer {
   return createHash("sha1").update(publicKey.subarray(-65)).digest();
 }
 
-const basicConstraints = (isAuthority: boolean): Buffer =>
+export const basicConstraints = (isAuthority: boolean): Buffer =>
   extension("2.5.29.19", true, isAuthority ? der.sequence(der.boolean(true)) : der.sequence());
-const authorityUsage = extension("2.5.29.15", true, der.bitString(Buffer.from([0x06]), 1)); // keyCertSign, cRLSign
-const serverUsage = extension("2.5.29.15", true, der.bitString(Buffer.from([0x80]), 7)); // digitalSignature
+export const authorityUsage = extension("2.5.29.15", true, der.bitString(Buffer.from([0x06]), 1)); // keyCertSign, cRLSign
+export const leafUsage = extension("2.5.29.15", true, der.bitString(Buffer.from([0x80]), 7)); // digitalSignature
 const serverAuth = extension("2.5.29.37", false, der.sequence(der.objectIdentifier("1.3.6.1.5.5.7.3.1")));
-const subjectKey = (publicKey: Buffer): Buffer =>
+export const subjectKey = (publicKey: Buffer): Buffer =>
   extension("2.5.29.14", false, der.octetString(keyIdentifier(publicKey)));
-const authorityKey = (publicKey: Buffer): Buffer =>
+export const authorityKey = (publicKey: Buffer): Buffer =>
   extension("2.5.29.35", false, der.sequence(der.implicit(0, keyIdentifier(publicKey))));
 const dnsName = (host: string): Buffer =>
   extension("2.5.29.17", false, der.sequence(der.implicit(2, Buffer.from(host, "ascii"))));
@@ -65,23 +65,23 @@ export function writeAuthorityCertificate(spec: AuthoritySpec, sign: SignDer): B
     subjectKey(spec.publicKey),
     authorityKey(spec.publicKey),
   ];
-  return certificate(spec, name(spec.commonName), name(spec.commonName), extensions, sign);
+  return writeCertificate(spec, name(spec.commonName), name(spec.commonName), extensions, sign);
 }
 
 /** A TLS server certificate for one DNS name, DER. The subject is the host, cut to the 64 that CN allows. */
 export function writeServerCertificate(spec: ServerSpec, sign: SignDer): Buffer {
   const extensions = [
     basicConstraints(false),
-    serverUsage,
+    leafUsage,
     serverAuth,
     dnsName(spec.host),
     subjectKey(spec.publicKey),
     authorityKey(spec.issuer.publicKey),
   ];
-  return certificate(spec, name(spec.issuer.commonName), name(spec.host.slice(0, 64)), extensions, sign);
+  return writeCertificate(spec, name(spec.issuer.commonName), name(spec.host.slice(0, 64)), extensions, sign);
 }
 
-function certificate(
+export function writeCertificate(
   spec: Validity & { readonly publicKey: Buffer; readonly serial: Buffer },
   issuer: Buffer,
   subject: Buffer,

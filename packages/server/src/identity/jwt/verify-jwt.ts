@@ -17,6 +17,7 @@ export interface UntrustedJwt {
   readonly algorithm: JwtAlgorithm;
   readonly keyId: string | undefined;
   readonly type: string | undefined;
+  readonly headerNames: readonly string[];
   readonly claims: Claims;
   readonly signed: Buffer;
   readonly signature: Buffer;
@@ -79,11 +80,12 @@ export function parseJwt(token: Uint8Array): Result<UntrustedJwt, JwtRefusal> {
   if (!head.ok || !body.ok || !isJsonObject(head.value) || !isJsonObject(body.value))
     return refuse("token_malformed");
   const { alg, kid, typ } = head.value;
-  if (Object.keys(head.value).some((name) => !HEADER_NAMES.has(name))) return refuse("token_header_refused");
+  const headerNames = Object.keys(head.value);
+  if (headerNames.some((name) => !HEADER_NAMES.has(name))) return refuse("token_header_refused");
   if (!isJwtAlgorithm(alg)) return refuse("token_algorithm_refused");
   if (!isTextOrAbsent(kid) || !isTextOrAbsent(typ)) return refuse("token_header_refused");
   const signed = Buffer.from(text.slice(0, text.lastIndexOf(".")), "latin1");
-  return ok({ algorithm: alg, keyId: kid, type: typ, claims: body.value, signed, signature });
+  return ok({ algorithm: alg, keyId: kid, type: typ, headerNames, claims: body.value, signed, signature });
 }
 
 const isTextOrAbsent = (value: unknown): value is string | undefined =>

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Writes the certificates of a SPIFFE trust domain: its authorities and X.509-SVIDs. Pure: time, serial and signing are passed in. */
+import * as certificate from "./certificate.ts";
+import * as der from "./der.ts";
+import { trustDomainUri } from "./spiffe-id.ts";
+
+export interface SvidAuthoritySpec extends certificate.AuthoritySpec {
+  readonly trustDomain: string;
+}
+
+export interface X509SvidSpec extends certificate.Validity {
+  readonly spiffeId: string;
+  /** SubjectPublicKeyInfo of a P-256 key, DER. */
+  readonly publicKey: Buffer;
+  readonly serial: Buffer;
+  readonly issuer: { readonly commonName: string; readonly publicKey: Buffer };
+}
+
+const uriName = (uri: string, isCritical: boolean): Buffer =>
+  certificate.extension("2.5.29.17", isCritical, der.sequence(der.implicit(6, Buffer.from(uri, "ascii"))));
+
+/** It signs leaves and nothing below: the path length is 0. */
+const constraints = certificate.extension(
+  "2.5.29.19",
+  true,
+  der.sequence(der.boolean(true), der.integer(Buffer.from([0]))),
+);
+
+/** X509-SVID §4.3: where purposes stand, both must. */
+const purposes = certificate.extension(
+  "2.5.29.37",
+  false,
+  der.sequence(der.objectIdentifier("1.3.6.1.5.5.7.3.1"), der.objectIdentifier("1.3.6.1.5.5.7.3.2")),
+);
+
+/** A self-signed signing certificate with the ID of the trust domain, DER (X509-SVID §3.2, §4.1). */
+export function writeSvidAuthority(spec: SvidAuthoritySpec, sign: certificate.SignDer): Buffer {
+  const name = certificate.name(spec.commonName);
+  const extensions = [
+    constraints,
+    certificate.authorityUsage,
+    uriName(trustDomainUri(spec.trustDomain), false),
+    certificate.subjectKey(spec.publicKey),
+    certificate.authorityKey(spec.publicKey),
+  ];
+  return certificate.writeCertificate(spec, name, name, extensions, sign);
+}
+
+/** An X.509-SVID, DER. Its subject is empty, so the SPIFFE ID is critical (RFC 5280 §4.1.2.6). */
+export function writeX509Svid(spec: X509SvidSpec, sign: certificate.SignDer): Buffer {
+  const extensions = [
+    certificate.basicConstraints(false),
+    certificate.leafUsage,
+    purposes,
+    uriName(spec.spiffeId, true),
+    certificate.subjectKey(spec.publicKey),
+    certificate.authorityKey(spec.issuer.publicKey),
+  ];
+  return certificate.writeCertificate(
+    spec,
+    certificate.name(spec.issuer.commonName),
+    der.sequence(),
+    extensions,
+    sign,
+  );
+}
