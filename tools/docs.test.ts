@@ -65,7 +65,7 @@ describe("docs/config.md", () => {
   it("has every option of the server, and no other", () => {
     const from = source.indexOf("options: {");
     const block = source.slice(from, source.indexOf("});", from));
-    const names = [...block.matchAll(/^\s+"?([a-z-]+)"?: \{ type:/gm)].map(([, name]) => `--${name}`);
+    const names = [...block.matchAll(/^\s+"?([a-z0-9-]+)"?: \{ type:/gm)].map(([, name]) => `--${name}`);
     expect(names.length).toBeGreaterThan(3);
     const rows = firstCells(sectionsOf(page).get("The server") ?? "").filter((cell) => cell.startsWith("--"));
     expect(rows.toSorted()).toEqual(names.toSorted());

@@ -63,7 +63,7 @@ export const ROWS: readonly Row[] = [
 ];
 
 /** Modules of the table that the code does not have yet. The test fails once they are there and still listed. */
-export const PLANNED = ["issuer", "sts"];
+export const PLANNED = ["sts"];
 
 /** Workspaces other than the server: what of ours they may import and start. Their subpaths are listed one by one, except the contract's. */
 export const WORKSPACES: Readonly<Record<string, { imports: string[]; resolves: string[]; reason: string }>> =
@@ -170,6 +170,10 @@ export const SECRET_READERS: readonly Exception[] = [
     reason: "presents Postern's own token to the API server that it is for",
   },
   { file: "packages/server/src/keys/signing-keys.ts", reason: "loads a private key into node:crypto" },
+  {
+    file: "packages/server/src/issuer/workload-api/workload-api.ts",
+    reason: "hands a workload the private key of its own X.509-SVID",
+  },
 ];
 
 /** Imports and starts of another workspace that its `package.json` does not declare. */

@@ -75,6 +75,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "Agent.trustProvider": "Name of a TrustProvider.",
   "Agent.selectors":
     "Facts that must all hold, compared exactly: see [selectors](guides/trust-providers.md#selectors). Two agents must not have the same ones.",
+  "Agent.spiffeId":
+    "The SPIFFE ID that it gets, in the trust domain of `--trust-domain`: see [identity](guides/identity.md). `{kind.key}` stands for the value of the selector `kind:key=value`, such as `{process.uid}`. Without it the agent gets none. No two agents may come to the same ID.",
   "Agent.owner": "Who answers for it. For people.",
   "Agent.purpose": "What it is for. For people.",
   "Agent.expiresAt": "From this instant on the agent is refused.",

@@ -2,6 +2,7 @@
 /** All commands, in the order in which a newcomer meets them. */
 import type { Command } from "./command.ts";
 import { agentCommands } from "./commands/agents.ts";
+import { authorityCommands } from "./commands/authorities.ts";
 import { attest } from "./commands/attest.ts";
 import { auditCommands } from "./commands/audit.ts";
 import { demo } from "./commands/demo.ts";
@@ -24,6 +25,7 @@ export const commands: readonly Command[] = [
   attest,
   ...agentCommands,
   ...auditCommands,
+  ...authorityCommands,
   ...vaultCommands,
   ...backupCommands,
   doctor,

@@ -222,3 +222,39 @@ export interface AttestExplanation {
   /** Where several agents match, or the one that matches may not pass. */
   readonly agents?: readonly string[];
 }
+
+/** `GET /v1/authorities` */
+export interface AuthoritiesResponse {
+  readonly trustDomain: string;
+  readonly authorities: readonly {
+    /** Such as `x509-3`. */
+    readonly name: string;
+    readonly kind: "x509" | "jwt";
+    readonly state: "prepared" | "active" | "old" | "tainted" | "revoked";
+    readonly notBefore: string;
+    readonly notAfter: string;
+    /** Since when it is in this state. */
+    readonly changedAt: string;
+  }[];
+}
+
+/** `POST /v1/authorities` and `/v1/authorities/NAME/activate`, `/taint`, `/revoke` */
+export interface AuthorityChangeResponse {
+  readonly authority: string;
+}
+
+/** `POST /v1/svids/check` */
+export interface CheckSvidRequest {
+  /** A certificate chain in PEM, the leaf first, or a token. */
+  readonly svid: string;
+  /** For a token: the audience that it has to be for. */
+  readonly audience?: string;
+}
+
+export interface CheckSvidResponse {
+  readonly outcome: "accepted" | "refused";
+  readonly reason?: string;
+  readonly spiffeId?: string;
+  readonly agent?: string;
+  readonly expiresAt?: string;
+}

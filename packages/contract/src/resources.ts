@@ -73,6 +73,8 @@ const agent = z.strictObject({
     trustProvider: name,
     /** All of them must hold. Empty is refused: emptiness never means anybody. */
     selectors: z.array(selector).min(1).max(50),
+    /** `spiffe://trust-domain/path`; `{kind.key}` stands for the value of the selector `kind:key=value`. */
+    spiffeId: z.string().min(1).max(2048).optional(),
     owner: z.string().max(200).optional(),
     purpose: z.string().max(500).optional(),
     /** After this instant the agent is refused. */

@@ -8,6 +8,7 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { StatusResponse } from "@postern/contract";
 import { createApiServer } from "./api/router.ts";
+import { identityRoutes } from "./api/identity-routes.ts";
 import { operatorRoutes } from "./api/routes.ts";
 import { descriptorOf, peerCredentials, protectMemory } from "./attestation/process/native.ts";
 import { Runs } from "./attestation/process/runs.ts";
@@ -37,6 +38,7 @@ import { loadAuthority } from "./wiring/authority.ts";
 import { credentialSource } from "./wiring/credential-source.ts";
 import { explainDecision } from "./wiring/explain-decision.ts";
 import { followChanges } from "./wiring/follow-changes.ts";
+import { IdentityDesk } from "./wiring/identity-desk.ts";
 import { KnownSecrets } from "./wiring/known-secrets.ts";
 import { RunDesk } from "./wiring/open-run.ts";
 import { openStorage } from "./wiring/open-storage.ts";
@@ -86,6 +88,7 @@ async function start(
   let snapshot: Snapshot | undefined;
   let gateway!: Gateway;
   let watch: ChangeWatch | undefined;
+  let identity: IdentityDesk | undefined;
   const isStale = (): boolean => watch !== undefined && watch.age() > config.maxSnapshotAge;
   const endedByCut = new Map<string, number>();
   const plane = await ControlPlane.open({
@@ -93,6 +96,7 @@ async function start(
     agentStates: store.agentStates,
     profiles: new Map([...profiles].map(([name, profile]) => [name, profileFacts(profile)])),
     secretNames,
+    trustDomain: config.trustDomain,
     audit: record,
     clock,
     publish: (state) => {
@@ -101,9 +105,14 @@ async function start(
       // The snapshot refuses new requests from here on; what is open ends in the same moment.
       for (const agent of state.cut)
         if (before?.agents.get(agent)?.isCut === false) endedByCut.set(agent, gateway.cut(agent));
+      identity?.reconsider();
     },
   });
   const resources = () => plane.state.resources;
+  identity = await IdentityDesk.open({
+    ...{ config, storage, clock, log, audit: record, isStale },
+    state: () => plane.state,
+  });
   const knownSecrets = new KnownSecrets(vault);
   // Ahead of the first request; where it fails, that request says so.
   void knownSecrets.matcher().catch(() => {});
@@ -123,7 +132,8 @@ async function start(
     },
     authority,
   );
-  if (store.feed !== undefined) watch = followChanges(store.feed, knownEpochs, { plane, vault, keys, log });
+  if (store.feed !== undefined)
+    watch = followChanges(store.feed, knownEpochs, { plane, vault, keys, log, issuer: identity?.issuer });
   const vaultKeys = new VaultKeys(config, storage, { clock, audit: record });
   const runs = new Runs(join(dataFolder, "runs"), log);
   const desk = new RunDesk({
@@ -134,6 +144,7 @@ async function start(
     profiles,
     dataFolder,
     clock,
+    workloads: identity,
     resources,
     audit: record,
   });
@@ -160,8 +171,9 @@ async function start(
     auditKey: formatVkey(audit.key),
     runs: desk.open,
   });
-  const api = createApiServer(
-    operatorRoutes({
+  const routes = [
+    ...identityRoutes(() => identity),
+    ...operatorRoutes({
       apply: (request, operator) => plane.apply(request, operator),
       deleteResource: (kind, name, operator) => plane.delete(kind, name, operator),
       listResources: () => listResources(plane, desk),
@@ -225,9 +237,8 @@ async function start(
       auditExport: () => exportLog(audit),
       auditTiles: (folder) => exportTiles(audit, folder),
     }),
-    operatorOf,
-    log,
-  );
+  ];
+  const api = createApiServer(routes, operatorOf, log);
   const controlSocket = join(dataFolder, "control.sock");
   rmSync(controlSocket, { force: true });
   await new Promise<void>((resolve, reject) => {
@@ -245,6 +256,7 @@ async function start(
     api.close();
     api.closeAllConnections();
     runs.closeAll();
+    identity?.close();
     gateway.close();
     await watch?.stop();
     await telemetry.stop();

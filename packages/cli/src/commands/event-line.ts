@@ -55,7 +55,9 @@ export function eventLine(event: Readonly<Record<string, unknown>>): string {
           "agent",
           "run",
           "version",
+          "spiffe_id",
           "reason",
+          "reasons",
         ]),
         ...isolated,
       ].join("  ");

@@ -10,6 +10,7 @@ import type { Command } from "../command.ts";
 const LOOKING_INSIDE = ["NODE_OPTIONS", "NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE_V8_COVERAGE"];
 
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
+const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl"];
 
 export const up: Command = {
   name: "up",
@@ -31,6 +32,21 @@ export const up: Command = {
       type: "string",
       value: "SECONDS",
       help: "refuse requests after so long without word from the database (default: 60)",
+    },
+    "trust-domain": {
+      type: "string",
+      value: "NAME",
+      help: "issue SPIFFE identities in this trust domain (POSTERN_TRUST_DOMAIN; default: none are issued)",
+    },
+    "x509-svid-ttl": {
+      type: "string",
+      value: "SECONDS",
+      help: "how long an X.509-SVID holds; it is renewed at half of that (default: 3600)",
+    },
+    "jwt-svid-ttl": {
+      type: "string",
+      value: "SECONDS",
+      help: "how long a JWT-SVID holds (default: 300)",
     },
     "metrics-listen": {
       type: "string",
@@ -57,7 +73,7 @@ export const up: Command = {
     const server = fileURLToPath(import.meta.resolve("@postern/server"));
     const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
     for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
-    for (const name of ["master-key", "database-url", "max-snapshot-age", ...TELEMETRY])
+    for (const name of ["master-key", "database-url", "max-snapshot-age", ...IDENTITY, ...TELEMETRY])
       if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
     // The server takes this process's place, so that signals and exit code are its own.
     process.execve!(

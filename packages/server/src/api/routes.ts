@@ -28,6 +28,7 @@ import { z } from "zod";
 import { nearestName } from "../kernel/nearest-name.ts";
 import type { Result } from "../kernel/result.ts";
 import { Secret } from "../kernel/secret.ts";
+import { checked } from "./checked.ts";
 import { ApiRefusal, type Call, type Route } from "./router.ts";
 
 interface Operator {
@@ -269,10 +270,4 @@ async function sendLines(response: ServerResponse, lines: AsyncIterable<Buffer>)
     if (!response.write(`${text}\n`)) await Promise.race([once(response, "drain"), once(response, "close")]);
   }
   return new Set(newest);
-}
-
-function checked<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw new ApiRefusal("request_malformed", z.prettifyError(parsed.error).replaceAll("\n", " "));
 }

@@ -28,7 +28,9 @@ export type EventKind =
   | "agent_state"
   | "run"
   | "server"
-  | "attestation";
+  | "attestation"
+  | "authority"
+  | "svid";
 
 export const OCSF_VERSION = "1.8.0";
 

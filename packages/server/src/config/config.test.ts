@@ -42,6 +42,18 @@ describe("settings", () => {
     expect(readConfig(["--data", "/d"], {}).databaseUrl()).toBeUndefined();
   });
 
+  it("issue no identities unless there is a trust domain, and documents for an hour and five minutes", () => {
+    const config = readConfig(["--data", "/d"], {});
+    expect([config.trustDomain, config.svidLives]).toEqual([undefined, { x509: 3_600_000, jwt: 300_000 }]);
+    const environment = { POSTERN_TRUST_DOMAIN: "corp" };
+    expect(readConfig(["--data", "/d"], environment).trustDomain).toBe("corp");
+    const words = ["--data", "/d", "--trust-domain", "lab", "--x509-svid-ttl", "60", "--jwt-svid-ttl", "30"];
+    const given = readConfig(words, environment);
+    expect([given.trustDomain, given.svidLives]).toEqual(["lab", { x509: 60_000, jwt: 30_000 }]);
+    for (const text of ["0", "86401", "1h", ""])
+      expect(() => readConfig(["--data", "/d", "--x509-svid-ttl", text], {})).toThrow("--x509-svid-ttl");
+  });
+
   it("take an address for metrics that shows whether others can reach it, and no name", () => {
     const at = (text: string) => readConfig(["--data", "/d", "--metrics-listen", text], {}).metricsListen;
     expect(readConfig(["--data", "/d"], {}).metricsListen).toBeUndefined();

@@ -26,6 +26,10 @@ export interface Config {
   /** Base URL of the collector that gets traces; absent: there are none. */
   readonly otlpEndpoint: string | undefined;
   readonly strictAudit: boolean;
+  /** SPIFFE trust domain in which this server issues identities; absent: it issues none. */
+  readonly trustDomain: string | undefined;
+  /** Milliseconds for which an identity document holds. */
+  readonly svidLives: { readonly x509: number; readonly jwt: number };
   readonly json: boolean;
   /** Nothing below it is logged. */
   readonly logLevel: LogLevel;
@@ -44,6 +48,9 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "database-url": { type: "string" },
       "max-snapshot-age": { type: "string" },
       "strict-audit": { type: "boolean" },
+      "trust-domain": { type: "string" },
+      "x509-svid-ttl": { type: "string" },
+      "jwt-svid-ttl": { type: "string" },
       json: { type: "boolean" },
       "metrics-listen": { type: "string" },
       "otlp-endpoint": { type: "string" },
@@ -57,7 +64,13 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     masterKey: values["master-key"] ?? environment["POSTERN_MASTER_KEY"],
     databaseUrl: () => values["database-url"] ?? environment["POSTERN_DATABASE_URL"],
     isDatabaseUrlVisible: values["database-url"] !== undefined,
-    maxSnapshotAge: 1000 * seconds(values["max-snapshot-age"] ?? "60"),
+    maxSnapshotAge: seconds("max-snapshot-age", values["max-snapshot-age"] ?? "60", 999_999),
+    trustDomain: values["trust-domain"] ?? environment["POSTERN_TRUST_DOMAIN"],
+    svidLives: {
+      // A sixth of an authority's life, which is what is left when the next one takes over.
+      x509: seconds("x509-svid-ttl", values["x509-svid-ttl"] ?? "3600", 86_400),
+      jwt: seconds("jwt-svid-ttl", values["jwt-svid-ttl"] ?? "300", 86_400),
+    },
     metricsListen: listenAddress(values["metrics-listen"]),
     otlpEndpoint: collector(values["otlp-endpoint"] ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"]),
     strictAudit: values["strict-audit"] ?? false,
@@ -95,7 +108,8 @@ function logLevel(text: string): LogLevel {
   throw new Error(`give --log-level as one of ${LOG_LEVELS.join(", ")}`);
 }
 
-function seconds(text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new Error("give --max-snapshot-age as whole seconds, 1 to 999999");
+/** In milliseconds. */
+function seconds(flag: string, text: string, most: number): number {
+  if (/^[1-9]\d{0,5}$/.test(text) && Number(text) <= most) return 1000 * Number(text);
+  throw new Error(`give --${flag} as whole seconds, 1 to ${most}`);
 }

@@ -37,6 +37,8 @@ export interface ControlPlaneParts {
   readonly profiles: ReadonlyMap<string, ProfileFacts>;
   /** Names of the secrets that are set. */
   secretNames(): Promise<ReadonlySet<string>>;
+  /** In which this server issues identities; absent where it does not. */
+  readonly trustDomain?: string | undefined;
   /** Resolves when the event is durable; throws or rejects when it cannot be kept. */
   audit(event: AuditEvent): Promise<void>;
   readonly clock: Clock;
@@ -204,8 +206,8 @@ export class ControlPlane {
   }
 
   async #checked(next: ResourceSet, placeOf: PlaceOf): Promise<Result<CompiledPolicies, ApplyRefusal>> {
-    const { profiles, secretNames } = this.#parts;
-    const places = checkResources(next, { profiles, secretNames: await secretNames() }, placeOf);
+    const { profiles, secretNames, trustDomain } = this.#parts;
+    const places = checkResources(next, { profiles, secretNames: await secretNames(), trustDomain }, placeOf);
     if (places.length > 0) return refuse(invalid(places));
     const compiled = compilePolicies(next);
     if (compiled.ok) return compiled;

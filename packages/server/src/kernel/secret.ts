@@ -10,7 +10,7 @@ import { inspect } from "node:util";
 const REDACTED = "[redacted]";
 
 /** Why plain bytes are needed; the closed list of places that may ask. */
-export type ExposePurpose = "inject" | "scrub" | "encrypt" | "sign" | "connect";
+export type ExposePurpose = "inject" | "scrub" | "encrypt" | "sign" | "connect" | "issue";
 
 export class Secret {
   readonly #bytes: Buffer;

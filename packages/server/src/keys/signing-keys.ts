@@ -39,6 +39,8 @@ export interface EcdsaSigningKey {
   readonly spki: Buffer;
   /** Ecdsa-Sig-Value, DER (RFC 3279 §2.2.3). */
   sign(bytes: Uint8Array): Buffer;
+  /** The same signature as 64 bytes, r ‖ s (RFC 7518 §3.4). */
+  signJose(bytes: Uint8Array): Buffer;
 }
 
 type Algorithm = "ed25519" | "ecdsa-p256";
@@ -63,7 +65,14 @@ export async function ecdsaSigningKey(
 ): Promise<EcdsaSigningKey> {
   const { privateKey, spki } = await getOrCreate(name, "ecdsa-p256", store, keys);
   const publicKey = createPublicKey(privateKey);
-  return { name, publicKey, spki, sign: (bytes) => sign("sha256", bytes, privateKey) };
+  const jose = { key: privateKey, dsaEncoding: "ieee-p1363" } as const;
+  return {
+    name,
+    publicKey,
+    spki,
+    sign: (bytes) => sign("sha256", bytes, privateKey),
+    signJose: (bytes) => sign("sha256", bytes, jose),
+  };
 }
 
 async function getOrCreate(name: string, algorithm: Algorithm, store: SealedKeyStore, keys: KeyEncryption) {

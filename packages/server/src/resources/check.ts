@@ -8,6 +8,7 @@
 import type { Place, Resource, ResourceKind, ResourceOf } from "@postern/contract";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { checkSelectors, checkTrustProvider } from "./check-attestation.ts";
+import { checkSpiffeIds } from "./check-spiffe-ids.ts";
 import { checkServerWorkload } from "./check-server-workload.ts";
 import { offeredOperations, type ProfileFacts } from "./profile-facts.ts";
 import { type Finding, type PlaceOf, type ResourcePath, pathText } from "./places.ts";
@@ -17,6 +18,8 @@ export interface CheckContext {
   readonly profiles: ReadonlyMap<string, ProfileFacts>;
   /** Names of the secrets that are set; not checked where absent. */
   readonly secretNames?: ReadonlySet<string>;
+  /** Of this server; absent where it issues no identities. */
+  readonly trustDomain?: string | undefined;
 }
 
 /** Everything against the set `next`; empty where it may be applied. */
@@ -28,6 +31,7 @@ export function checkResources(next: ResourceSet, context: CheckContext, placeOf
     ...next.all("TrustProvider").flatMap(checkTrustProvider),
     ...next.all("Agent").flatMap((agent) => checkSelectors(agent, next)),
     ...sameSelectors(next),
+    ...checkSpiffeIds(next, context.trustDomain),
     ...next.all("AccessPolicy").flatMap((policy) => checkPolicy(policy, next, context.profiles)),
   ];
   return findings.map(({ resource, path, message }) => ({ ...placeOf(resource, path), message }));

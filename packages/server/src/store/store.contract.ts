@@ -2,6 +2,7 @@
 /** The whole contract of a store: every adapter's test calls this. */
 import { agentStateStoreContract } from "./agent-state-store.contract.ts";
 import { evidenceStoreContract } from "./evidence-store.contract.ts";
+import { authorityStoreContract } from "./authority-store.contract.ts";
 import { keyStoreContract } from "./key-store.contract.ts";
 import { resourceStoreContract } from "./resource-store.contract.ts";
 import { sealedValueStoreContract } from "./sealed-value-store.contract.ts";
@@ -13,6 +14,7 @@ export function storeContract(makePlace: () => Promise<EmptyPlace>): void {
   secretStoreContract(makePlace);
   agentStateStoreContract(makePlace);
   keyStoreContract(makePlace);
+  authorityStoreContract(makePlace);
   sealedValueStoreContract(makePlace);
   evidenceStoreContract(makePlace);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the server remembers: one small interface per aggregate, so that each can be replaced alone. */
 import type { ChangeFeed, Epochs } from "./changes.ts";
+import type { AuthorityStore } from "./authority-store.ts";
 import type { AgentStateStore } from "./agent-state-store.ts";
 import type { EvidenceStore } from "./evidence-store.ts";
 import type { KeyStore } from "./key-store.ts";
@@ -13,6 +14,7 @@ export interface Store {
   readonly secrets: SecretStore;
   readonly agentStates: AgentStateStore;
   readonly keys: KeyStore;
+  readonly authorities: AuthorityStore;
   readonly sealedValues: SealedValueStore;
   readonly evidence: EvidenceStore;
   epochs(): Promise<Epochs>;

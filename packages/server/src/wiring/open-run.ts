@@ -28,6 +28,8 @@ export interface RunParts {
   readonly profiles: ReadonlyMap<string, Profile>;
   readonly dataFolder: string;
   readonly clock: Clock;
+  /** Absent where this server issues no identities. */
+  readonly workloads?: { serve(run: Run): void } | undefined;
   resources(): ResourceSet;
   audit(event: AuditEvent): Promise<void>;
 }
@@ -82,6 +84,7 @@ export class RunDesk {
       writeFileSync(bundle, this.#bundle, { mode: 0o444 });
       await this.#record(run, agent, request, operator.uid);
       serveRun(run, gateway, resources);
+      this.#parts.workloads?.serve(run);
       return ok({
         run: run.facts.id,
         folder: run.folder,
@@ -90,6 +93,10 @@ export class RunDesk {
         environment: {
           ...addedVariables(resources(), profiles, agent, { authority, bundle, doorSocket: run.doorSocket }),
           POSTERN_RUN: run.facts.id,
+          // Workload Endpoint §4: how clients find it.
+          ...(this.#parts.workloads === undefined
+            ? {}
+            : { SPIFFE_ENDPOINT_SOCKET: `unix://${run.workloadSocket}` }),
         },
         removedVariables: removedVariables(
           request.environment,

@@ -65,12 +65,15 @@ export class Run {
   readonly folder: string;
   readonly launchSocket: string;
   readonly doorSocket: string;
+  /** Of the SPIFFE Workload API; there where somebody serves it. */
+  readonly workloadSocket: string;
   /** Shown once, to the operator who opened the run. */
   readonly launchToken = randomBytes(32).toString("base64url");
   readonly #options: RunOptions;
   readonly #servers = new Set<Server>();
   readonly #sockets = new Set<Socket>();
   readonly #listeners = new Set<ConnectionListener>();
+  readonly #workloadListeners = new Set<ConnectionListener>();
   readonly #closed = Promise.withResolvers<string>();
   readonly #launched = Promise.withResolvers<Result<Leader, string>>();
   #state: RunState = "waiting";
@@ -87,6 +90,7 @@ export class Run {
     this.folder = join(options.folder, id);
     this.launchSocket = join(this.folder, "launch.sock");
     this.doorSocket = join(this.folder, "door.sock");
+    this.workloadSocket = join(this.folder, "workload.sock");
   }
 
   /** Makes the folder and opens both sockets; once it resolves the agent may launch. */
@@ -129,6 +133,11 @@ export class Run {
 
   onConnection(listener: ConnectionListener): void {
     this.#listeners.add(listener);
+  }
+
+  /** For connections to the run's Workload API. Called before the launch, or there is no such socket. */
+  onWorkload(listener: ConnectionListener): void {
+    this.#workloadListeners.add(listener);
   }
 
   /** Ends the run: nothing is accepted any more and every connection is cut. */
@@ -197,7 +206,13 @@ export class Run {
     const search: CallerSearch = { run: this.facts, processes: leader.processes, holders, hashes };
     try {
       await this.#listen({ fd: listener }, MOST_CONNECTIONS, (each) => this.#onGate(each, search));
-      await this.#listenUnix("door.sock", MOST_CONNECTIONS, (each) => this.#onDoor(each, search));
+      await this.#listenUnix("door.sock", MOST_CONNECTIONS, (each) =>
+        this.#onDoor(each, search, this.#listeners),
+      );
+      if (this.#workloadListeners.size > 0)
+        await this.#listenUnix("workload.sock", MOST_CONNECTIONS, (each) =>
+          this.#onDoor(each, search, this.#workloadListeners),
+        );
     } catch (error) {
       return this.close(
         `the gate could not be opened: ${error instanceof Error ? error.message : String(error)}`,
@@ -227,28 +242,33 @@ export class Run {
         gateAddress: localAddress,
         gatePort: localPort,
       }),
+      this.#listeners,
     );
   }
 
-  #onDoor(socket: Socket, search: CallerSearch): void {
+  #onDoor(socket: Socket, search: CallerSearch, listeners: ReadonlySet<ConnectionListener>): void {
     const fd = descriptorOf(socket);
     const peer = fd === undefined ? undefined : peerCredentials(fd);
     if (fd === undefined || peer === undefined) return void socket.destroy();
     const pidfd = peerProcessHandle(fd);
     try {
-      this.#pass(socket, Promise.resolve(identifyUnixCaller(search, { pid: peer.pid, pidfd })));
+      this.#pass(socket, Promise.resolve(identifyUnixCaller(search, { pid: peer.pid, pidfd })), listeners);
     } finally {
       if (pidfd !== undefined) closeDescriptor(pidfd);
     }
   }
 
-  #pass(socket: Socket, identity: Promise<Result<CallerFacts, string>>): void {
+  #pass(
+    socket: Socket,
+    identity: Promise<Result<CallerFacts, string>>,
+    listeners: ReadonlySet<ConnectionListener>,
+  ): void {
     this.#track(socket);
-    if (this.#listeners.size === 0) socket.destroy();
+    if (listeners.size === 0) socket.destroy();
     // Settled here, because nobody may ever ask.
     const settled = identity.catch(() => refuse("the caller could not be identified"));
     const caller: PendingCaller = { run: this.facts, identify: () => settled };
-    for (const listener of this.#listeners) listener(socket, caller);
+    for (const listener of listeners) listener(socket, caller);
   }
 
   #track(socket: Socket): void {

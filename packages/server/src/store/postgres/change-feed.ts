@@ -139,5 +139,6 @@ async function readEpochs(client: pg.Client): Promise<Epochs> {
     agents: value("agents"),
     secrets: value("secrets"),
     keys: value("keys"),
+    authorities: value("authorities"),
   };
 }

@@ -23,5 +23,6 @@ export async function readEpochs(db: Database): Promise<Epochs> {
     agents: value("agents"),
     secrets: value("secrets"),
     keys: value("keys"),
+    authorities: value("authorities"),
   };
 }

@@ -86,5 +86,24 @@ const usedEvidence: Migration = {
   ],
 };
 
+const authorities: Migration = {
+  name: "authorities of the trust domain",
+  statements: ({ bytes, bigint, tableOptions }) => [
+    `insert into epochs (name, value) values ('authorities', 0)`,
+    `create table authorities (
+       trust_domain text not null,
+       kind text not null check (kind in ('x509', 'jwt')),
+       generation ${bigint} not null,
+       state text not null check (state in ('prepared', 'active', 'old', 'tainted', 'revoked')),
+       published ${bytes} not null,
+       not_before ${bigint} not null,
+       not_after ${bigint} not null,
+       created_at ${bigint} not null,
+       changed_at ${bigint} not null,
+       primary key (trust_domain, kind, generation)
+     ) ${tableOptions}`,
+  ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
-export const MIGRATIONS: readonly Migration[] = [firstTables, sharedDatabase, usedEvidence];
+export const MIGRATIONS: readonly Migration[] = [firstTables, sharedDatabase, usedEvidence, authorities];

@@ -2,6 +2,7 @@
 /** All aggregates over one SQL database; an engine's adapter opens and closes it. */
 import type { Clock } from "../../kernel/clock.ts";
 import type { Store } from "../store.ts";
+import { sqlAuthorityStore } from "./authorities.ts";
 import { sqlAgentStateStore } from "./agent-states.ts";
 import { type Announce, readEpochs } from "./epochs.ts";
 import { sqlEvidenceStore } from "./evidence.ts";
@@ -25,6 +26,7 @@ export function sqlStore(db: Database, clock: Clock, engine: Engine): Store {
     resources: sqlResourceStore(db, clock, announce),
     secrets: sqlSecretStore(db, clock, engine),
     agentStates: sqlAgentStateStore(db, clock, announce),
+    authorities: sqlAuthorityStore(db, announce),
     keys: sqlKeyStore(db, clock, announce),
     sealedValues: sqlSealedValueStore(db, engine),
     evidence: sqlEvidenceStore(db, clock),

@@ -29,6 +29,17 @@ export interface Tables {
     changed_by: string;
     changed_at: number;
   };
+  authorities: {
+    trust_domain: string;
+    kind: string;
+    generation: number;
+    state: string;
+    published: Uint8Array;
+    not_before: number;
+    not_after: number;
+    created_at: number;
+    changed_at: number;
+  };
   sealed_keys: {
     name: string;
     algorithm: string;

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Signs SVIDs with the active authorities: which ID, for how long, under which name. */
+import { createHash, createPublicKey, randomBytes } from "node:crypto";
+import { Fault } from "../kernel/fault.ts";
+import type { Secret } from "../kernel/secret.ts";
+import { writeJwtSvid } from "../identity/jwt-svid.ts";
+import { readCertificate } from "../identity/read-certificate.ts";
+import type { SpiffeId } from "../identity/spiffe-id.ts";
+import { writeSvidAuthority, writeX509Svid } from "../identity/svid-certificate.ts";
+import type { TrustBundle } from "../identity/trust-bundle.ts";
+import type { EcdsaSigningKey } from "../keys/signing-keys.ts";
+import type { StoredAuthority } from "../store/authority-store.ts";
+import { authorityName, AUTHORITY_LIFE, isPublished, REFRESH_HINT } from "./authority-life.ts";
+import { newSvidKey } from "./svid-key.ts";
+
+/** Clocks of others may be behind ours. */
+const BACKDATED = 10_000;
+
+export interface SvidLives {
+  /** Milliseconds. */
+  readonly x509: number;
+  readonly jwt: number;
+}
+
+export interface X509Svid {
+  readonly id: SpiffeId;
+  readonly certificate: Buffer;
+  readonly privateKey: Secret;
+  readonly serial: string;
+  readonly authority: string;
+  readonly expiresAt: number;
+}
+
+export interface JwtSvid {
+  readonly id: SpiffeId;
+  readonly token: string;
+  readonly authority: string;
+  readonly expiresAt: number;
+}
+
+export interface ActiveAuthority {
+  readonly stored: StoredAuthority;
+  readonly key: EcdsaSigningKey;
+}
+
+/** A number that nobody can guess and that is not negative (RFC 5280 §4.1.2.2). */
+function newSerial(): Buffer {
+  const serial = randomBytes(16);
+  serial[0] = (serial[0]! & 0x3f) | 0x40;
+  return serial;
+}
+
+/** Tells authorities of one trust domain apart: names of certificates are compared, and so are found, by it. */
+const commonNameOf = (publicKey: Buffer): string =>
+  `Postern SVID authority ${createHash("sha256").update(publicKey).digest("hex").slice(0, 16)}`;
+
+/** A new authority, not yet stored. */
+export function writeAuthority(
+  spec: { readonly trustDomain: string; readonly kind: StoredAuthority["kind"]; readonly generation: number },
+  key: EcdsaSigningKey,
+  now: number,
+): StoredAuthority {
+  const validity = { notBefore: now - BACKDATED, notAfter: now + AUTHORITY_LIFE };
+  const { trustDomain, kind } = spec;
+  const commonName = commonNameOf(key.spki);
+  const published =
+    kind === "jwt"
+      ? key.spki
+      : writeSvidAuthority(
+          { trustDomain, commonName, publicKey: key.spki, serial: newSerial(), ...validity },
+          key.sign,
+        );
+  return { ...spec, state: "prepared", published, ...validity, createdAt: now, changedAt: now };
+}
+
+export function signX509Svid(authority: ActiveAuthority, id: SpiffeId, life: number, now: number): X509Svid {
+  const { key, stored } = authority;
+  const expiresAt = endOf(stored, life, now);
+  const { publicKey, privateKey } = newSvidKey();
+  const serial = newSerial();
+  const issuer = { commonName: commonNameOf(key.spki), publicKey: key.spki };
+  const certificate = writeX509Svid(
+    { spiffeId: id.uri, publicKey, serial, notBefore: now - BACKDATED, notAfter: expiresAt, issuer },
+    key.sign,
+  );
+  return {
+    id,
+    certificate,
+    privateKey,
+    serial: serial.toString("hex"),
+    authority: authorityName(stored),
+    expiresAt,
+  };
+}
+
+export function signJwtSvid(
+  authority: ActiveAuthority,
+  id: SpiffeId,
+  audience: readonly string[],
+  life: number,
+  now: number,
+): JwtSvid {
+  const { key, stored } = authority;
+  const expiresAt = endOf(stored, life, now);
+  const token = writeJwtSvid(
+    { spiffeId: id.uri, audience, issuedAt: now, expiresAt, authorityId: jwtAuthorityId(key.spki) },
+    key.signJose,
+  );
+  return { id, token, authority: authorityName(stored), expiresAt };
+}
+
+/** A document must not outlive what signed it: nobody could verify it any more. */
+function endOf({ notAfter, ...authority }: StoredAuthority, life: number, now: number): number {
+  if (now >= notAfter)
+    throw new Fault(
+      "internal_error",
+      `authority ${authorityName(authority)} has ended, and none has followed it`,
+    );
+  return Math.min(now + life, notAfter);
+}
+
+/** `kid`: the key's own thumbprint (RFC 7638), the same for whoever computes it. */
+function jwtAuthorityId(spki: Buffer): string {
+  const { crv, kty, x, y } = createPublicKey({ key: spki, format: "der", type: "spki" }).export({
+    format: "jwk",
+  });
+  return createHash("sha256").update(JSON.stringify({ crv, kty, x, y })).digest("base64url");
+}
+
+/** What validators are told: every authority from its preparation to its revocation. */
+export function bundleOf(
+  trustDomain: string,
+  authorities: readonly StoredAuthority[],
+  epoch: number,
+): TrustBundle {
+  const published = authorities.filter(isPublished);
+  return {
+    trustDomain,
+    x509Authorities: published.filter(({ kind }) => kind === "x509").map(certificateOf),
+    jwtAuthorities: published
+      .filter(({ kind }) => kind === "jwt")
+      .map(({ published: spki }) => ({
+        id: jwtAuthorityId(spki),
+        key: createPublicKey({ key: spki, format: "der", type: "spki" }),
+      })),
+    sequence: BigInt(epoch),
+    refreshHint: REFRESH_HINT,
+  };
+}
+
+function certificateOf(authority: StoredAuthority) {
+  const read = readCertificate(authority.published);
+  if (read.ok) return read.value;
+  throw new Fault(
+    "internal_error",
+    `authority ${authorityName(authority)} is stored in an unknown form: ${read.reason}`,
+  );
+}

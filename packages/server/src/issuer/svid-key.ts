@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * A new P-256 key pair for one X.509-SVID, in the two forms that it is handed out in.
+ *
+ * Written around fixed prefixes: exporting a key from `node:crypto` takes longer than making it.
+ */
+import { createECDH } from "node:crypto";
+import { Secret } from "../kernel/secret.ts";
+
+const POINT_BYTES = 65;
+const SCALAR_BYTES = 32;
+
+/** SubjectPublicKeyInfo up to the point (RFC 5480 §2). */
+const SPKI_PREFIX = Buffer.from("3059301306072a8648ce3d020106082a8648ce3d030107034200", "hex");
+/** PrivateKeyInfo (RFC 5208 §5) up to the scalar, then from there to the point (RFC 5915 §3). */
+const PKCS8_PREFIX = Buffer.from(
+  "308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420",
+  "hex",
+);
+const PKCS8_MIDDLE = Buffer.from("a144034200", "hex");
+
+export interface SvidKey {
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Buffer;
+  /** PKCS #8, DER, not encrypted: the Workload API hands it out so. */
+  readonly privateKey: Secret;
+}
+
+export function newSvidKey(): SvidKey {
+  const ecdh = createECDH("prime256v1");
+  const point = ecdh.generateKeys();
+  const scalar = ecdh.getPrivateKey();
+  const privateKey = Buffer.alloc(PKCS8_PREFIX.length + SCALAR_BYTES + PKCS8_MIDDLE.length + POINT_BYTES);
+  let at = PKCS8_PREFIX.copy(privateKey);
+  // Leading zeros of the scalar are not given.
+  scalar.copy(privateKey, at + SCALAR_BYTES - scalar.length);
+  at += SCALAR_BYTES;
+  at += PKCS8_MIDDLE.copy(privateKey, at);
+  point.copy(privateKey, at);
+  scalar.fill(0);
+  return { publicKey: Buffer.concat([SPKI_PREFIX, point]), privateKey: new Secret(privateKey) };
+}

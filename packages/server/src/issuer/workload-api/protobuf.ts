@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Writes and reads the wire format of Protocol Buffers, as far as the Workload API's messages need it. */
+
+export class ProtobufError extends Error {}
+
+const VARINT = 0;
+const FIXED64 = 1;
+const LENGTH = 2;
+const FIXED32 = 5;
+
+function varint(value: number): Buffer {
+  const bytes: number[] = [];
+  let left = value;
+  for (; left >= 128; left = Math.floor(left / 128)) bytes.push((left % 128) | 0x80);
+  bytes.push(left);
+  return Buffer.from(bytes);
+}
+
+/** A field of bytes: text, bytes, or a message. */
+export const field = (number: number, content: Buffer | string): Buffer => {
+  const bytes = typeof content === "string" ? Buffer.from(content, "utf8") : content;
+  return Buffer.concat([varint(number * 8 + LENGTH), varint(bytes.length), bytes]);
+};
+
+export const varintField = (number: number, value: number): Buffer =>
+  Buffer.concat([varint(number * 8 + VARINT), varint(value)]);
+
+export function doubleField(number: number, value: number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleLE(value);
+  return Buffer.concat([varint(number * 8 + FIXED64), bytes]);
+}
+
+/** `map<string, bytes>`: an entry is a message of key and value. */
+export const mapField = (number: number, key: string, value: Buffer | string): Buffer =>
+  field(number, Buffer.concat([field(1, key), field(2, value)]));
+
+/** Fields of bytes by number, in order; others are passed over, as a reader of an older definition must. */
+export function readFields(message: Buffer): ReadonlyMap<number, readonly Buffer[]> {
+  const fields = new Map<number, Buffer[]>();
+  let at = 0;
+  const readVarint = (): number => {
+    let value = 0;
+    for (let index = 0; index < 10; index++) {
+      const byte = message[at++];
+      if (byte === undefined) throw new ProtobufError("a number is cut off");
+      value += (byte & 0x7f) * 2 ** (7 * index);
+      if ((byte & 0x80) === 0) return value;
+    }
+    throw new ProtobufError("a number too long");
+  };
+  while (at < message.length) {
+    const tag = readVarint();
+    const number = Math.floor(tag / 8);
+    const type = tag % 8;
+    if (number === 0 || number >= 2 ** 29) throw new ProtobufError("a field without a number");
+    if (type === VARINT) readVarint();
+    else if (type === FIXED64 || type === FIXED32) at += type === FIXED64 ? 8 : 4;
+    else if (type === LENGTH) {
+      const length = readVarint();
+      if (length > message.length - at) throw new ProtobufError("a field is cut off");
+      fields.set(number, [...(fields.get(number) ?? []), message.subarray(at, at + length)]);
+      at += length;
+    } else throw new ProtobufError("a field of an unknown type");
+    if (at > message.length) throw new ProtobufError("a field is cut off");
+  }
+  return fields;
+}
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+export function readText(bytes: Buffer): string {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    throw new ProtobufError("a text that is not UTF-8");
+  }
+}

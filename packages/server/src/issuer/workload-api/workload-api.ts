@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The SPIFFE Workload API: which identity does the process at the other end of this socket get?
+ *
+ * Asked anew for each call, and for each push of an open stream: whoever is no longer who it was gets nothing more.
+ */
+import { parseSpiffeId, type SpiffeId } from "../../identity/spiffe-id.ts";
+import { verifyJwtSvid } from "../../identity/jwt-svid.ts";
+import type { TrustBundle } from "../../identity/trust-bundle.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import type { Log } from "../../kernel/log.ts";
+import type { Result } from "../../kernel/result.ts";
+import type { JwtSvid, X509Svid } from "../signer.ts";
+import { type Call, CallError, GrpcServer, type Method, STATUS } from "./grpc.ts";
+import {
+  jwtBundlesResponse,
+  jwtSvidResponse,
+  readJwtSvidRequest,
+  readValidateRequest,
+  validateResponse,
+  x509BundlesResponse,
+  x509SvidResponse,
+} from "./messages.ts";
+import { ProtobufError } from "./protobuf.ts";
+import { type OpenStream, serveStream } from "./serve-stream.ts";
+
+/** What the caller is entitled to, now. */
+export interface Entitlement {
+  readonly agent: string;
+  readonly id: SpiffeId;
+}
+
+export interface Denial {
+  /** `unavailable`: it cannot be said who it is; asking again may help (Workload Endpoint §6). */
+  readonly kind: "not_entitled" | "unavailable";
+  /** For the log; the caller is told nothing but the kind. */
+  readonly reason: string;
+}
+
+/** The process at the other end of one connection. */
+export interface WorkloadPeer {
+  identify(): Promise<Result<Entitlement, Denial>>;
+}
+
+export interface IssuedDocument {
+  readonly document: "X.509-SVID" | "JWT-SVID";
+  readonly authority: string;
+  readonly expiresAt: number;
+  readonly serial?: string;
+  readonly audience?: readonly string[];
+}
+
+export interface WorkloadApiParts<Peer extends WorkloadPeer> {
+  readonly issuer: {
+    readonly trustDomain: string;
+    readonly bundle: TrustBundle;
+    issueX509(id: SpiffeId): X509Svid;
+    issueJwt(id: SpiffeId, audience: readonly string[]): JwtSvid;
+  };
+  /** Why the workload of this ID may not pass at present; undefined where it may. */
+  standingProblem(id: SpiffeId): string | undefined;
+  /** Both resolve when it is durable. What was not written down is not handed out. */
+  recordIssued(peer: Peer, entitlement: Entitlement, issued: IssuedDocument): Promise<void>;
+  recordRefused(peer: Peer, document: IssuedDocument["document"], reason: string): Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** 0 to 1; which moment between 45 and 55 % of its life an SVID is renewed at. */
+  chance(): number;
+}
+
+/** Workload Endpoint §4, against requests that a workload can be talked into. */
+const SECURITY_HEADER = "workload.spiffe.io";
+
+export class WorkloadApi<Peer extends WorkloadPeer> {
+  readonly #parts: WorkloadApiParts<Peer>;
+  readonly #server: GrpcServer<Peer>;
+  readonly #streams = new Set<OpenStream>();
+
+  constructor(parts: WorkloadApiParts<Peer>) {
+    this.#parts = parts;
+    const methods: Record<string, Method<Peer>> = {
+      FetchX509SVID: (call, peer) => this.#fetchX509Svid(call, peer),
+      FetchX509Bundles: (call, peer) => this.#fetchBundles(call, peer, "X.509-SVID", x509BundlesResponse),
+      FetchJWTSVID: (call, peer) => this.#fetchJwtSvid(call, peer),
+      FetchJWTBundles: (call, peer) => this.#fetchBundles(call, peer, "JWT-SVID", jwtBundlesResponse),
+      ValidateJWTSVID: (call, peer) => this.#validateJwtSvid(call, peer),
+    };
+    this.#server = new GrpcServer(
+      new Map(
+        Object.entries(methods).map(([name, method]) => [`/SpiffeWorkloadAPI/${name}`, guarded(method)]),
+      ),
+      parts.log,
+    );
+  }
+
+  accept(socket: Parameters<GrpcServer<Peer>["accept"]>[0], peer: Peer): void {
+    this.#server.accept(socket, peer);
+  }
+
+  /** Authorities were changed: everybody gets new documents and bundles. */
+  pushAll(): void {
+    for (const stream of this.#streams) stream.push("always");
+  }
+
+  /** Agents were changed: whoever is entitled to something else now gets that, or is cut. */
+  reconsider(): void {
+    for (const stream of this.#streams) stream.push("if-changed");
+  }
+
+  close(): void {
+    for (const stream of this.#streams) stream.stop();
+    this.#server.close();
+  }
+
+  /** Who it is; else the call ends. */
+  async #entitled(peer: Peer, document: IssuedDocument["document"]): Promise<Entitlement> {
+    const identified = await peer.identify();
+    if (identified.ok) return identified.value;
+    const { kind, reason } = identified.reason;
+    await this.#recorded(this.#parts.recordRefused(peer, document, reason));
+    throw kind === "unavailable"
+      ? new CallError(STATUS.unavailable, "who is calling cannot be found out at present")
+      : new CallError(STATUS.permissionDenied, "no identity issued");
+  }
+
+  async #recorded(writing: Promise<void>): Promise<void> {
+    try {
+      await writing;
+    } catch {
+      throw new CallError(STATUS.unavailable, "the audit log cannot be written");
+    }
+  }
+
+  #fetchX509Svid(call: Call, peer: Peer): Promise<void> {
+    const { issuer, clock, chance } = this.#parts;
+    return serveStream(call, this.#streams, async (before: SpiffeId | undefined) => {
+      const entitlement = await this.#entitled(peer, "X.509-SVID");
+      if (before?.uri === entitlement.id.uri) return { kept: before };
+      const svid = issuer.issueX509(entitlement.id);
+      try {
+        const { authority, expiresAt, serial } = svid;
+        const issued = { document: "X.509-SVID", authority, expiresAt, serial } as const;
+        await this.#recorded(this.#parts.recordIssued(peer, entitlement, issued));
+        const message = x509SvidResponse(svid, svid.privateKey.expose("issue"), issuer.bundle);
+        const life = expiresAt - clock.now();
+        // Half of its life, earlier or later by a tenth of that, so that not everybody comes at once.
+        return {
+          kept: entitlement.id,
+          message,
+          renewIn: (life / 2) * (0.9 + 0.2 * chance()),
+          isSecret: true,
+        };
+      } finally {
+        svid.privateKey.wipe();
+      }
+    });
+  }
+
+  #fetchBundles(
+    call: Call,
+    peer: Peer,
+    document: IssuedDocument["document"],
+    print: (bundle: TrustBundle) => Buffer,
+  ): Promise<void> {
+    let last: Buffer | undefined;
+    return serveStream(call, this.#streams, async (before: true | undefined) => {
+      await this.#entitled(peer, document);
+      const message = print(this.#parts.issuer.bundle);
+      if (before !== undefined || last?.equals(message) === true) return { kept: true as const };
+      last = message;
+      return { kept: true as const, message };
+    });
+  }
+
+  async #fetchJwtSvid(call: Call, peer: Peer): Promise<void> {
+    const { audience, spiffeId } = parsed(() => readJwtSvidRequest(call.request));
+    if (audience.length === 0 || audience.includes(""))
+      throw new CallError(STATUS.invalidArgument, "an audience is needed");
+    const asked = spiffeId === "" ? undefined : parseSpiffeId(spiffeId);
+    if (asked?.ok === false) throw new CallError(STATUS.invalidArgument, asked.reason);
+    const entitlement = await this.#entitled(peer, "JWT-SVID");
+    if (asked !== undefined && asked.value.uri !== entitlement.id.uri) {
+      await this.#recorded(this.#parts.recordRefused(peer, "JWT-SVID", `asked for ${asked.value.uri}`));
+      throw new CallError(STATUS.permissionDenied, "no identity issued");
+    }
+    const svid = this.#parts.issuer.issueJwt(entitlement.id, audience);
+    const { authority, expiresAt } = svid;
+    const issued = { document: "JWT-SVID", authority, expiresAt, audience } as const;
+    await this.#recorded(this.#parts.recordIssued(peer, entitlement, issued));
+    call.send(jwtSvidResponse(svid));
+    call.end(STATUS.ok);
+  }
+
+  async #validateJwtSvid(call: Call, peer: Peer): Promise<void> {
+    const { audience, svid } = parsed(() => readValidateRequest(call.request));
+    if (audience === "" || svid === "")
+      throw new CallError(STATUS.invalidArgument, "an audience and a JWT-SVID are needed");
+    await this.#entitled(peer, "JWT-SVID");
+    const { issuer, clock, standingProblem } = this.#parts;
+    const bundleOf = (name: string) => (name === issuer.trustDomain ? issuer.bundle : undefined);
+    const verified = verifyJwtSvid(svid, audience, bundleOf, clock.now());
+    if (!verified.ok)
+      throw new CallError(STATUS.invalidArgument, `the JWT-SVID is refused: ${verified.reason}`);
+    const problem = standingProblem(verified.value.id);
+    if (problem !== undefined)
+      throw new CallError(STATUS.invalidArgument, `the JWT-SVID is refused: ${problem}`);
+    // As lists of SVIDs' audiences are given everywhere: always a list.
+    const { aud, ...claims } = verified.value.claims;
+    call.send(validateResponse(verified.value.id.uri, { ...claims, aud: [aud].flat() }));
+    call.end(STATUS.ok);
+  }
+}
+
+/** Workload Endpoint §4: exactly once, exactly `true`. */
+function guarded<Peer>(method: Method<Peer>): Method<Peer> {
+  return (call, peer) => {
+    if (call.headers[SECURITY_HEADER] !== "true")
+      throw new CallError(STATUS.invalidArgument, `the header ${SECURITY_HEADER}: true is missing`);
+    return method(call, peer);
+  };
+}
+
+function parsed<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof ProtobufError)
+      throw new CallError(STATUS.invalidArgument, `the request is malformed: ${error.message}`);
+    throw error;
+  }
+}

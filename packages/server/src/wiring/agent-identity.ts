@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Which SPIFFE ID does a caller get, and which agent does a SPIFFE ID stand for? */
+import { attestCaller } from "../attestation/process/attest-caller.ts";
+import type { CallerFacts } from "../attestation/process/identify-caller.ts";
+import { selectorsOf } from "../attestation/process/selectors.ts";
+import type { PublishedState } from "../governance/control-plane.ts";
+import type { SpiffeId } from "../identity/spiffe-id.ts";
+import { fillTemplate, matchesTemplate, narrowTemplate } from "../identity/spiffe-id-template.ts";
+import type { Denial, Entitlement } from "../issuer/workload-api/workload-api.ts";
+import { ok, refuse, type Result } from "../kernel/result.ts";
+import { templateOf } from "../resources/check-spiffe-ids.ts";
+
+export interface StandingSource {
+  readonly state: PublishedState;
+  /** While nobody can tell whether the state is still right, nobody gets anything. */
+  readonly isStale: boolean;
+  readonly now: number;
+}
+
+const denied = (reason: string): Result<Entitlement, Denial> => refuse({ kind: "not_entitled", reason });
+const unknown = (reason: string): Result<Entitlement, Denial> => refuse({ kind: "unavailable", reason });
+
+export async function entitlementOf(
+  facts: CallerFacts,
+  source: StandingSource,
+): Promise<Result<Entitlement, Denial>> {
+  if (!facts.stillHolds()) return denied("caller_changed");
+  const { resources } = source.state;
+  const registrations = resources
+    .all("Agent")
+    .filter(({ spec }) => resources.get("TrustProvider", spec.trustProvider)?.spec.kind === "process")
+    .map((resource) => ({ name: resource.metadata.name, selectors: resource.spec.selectors, resource }));
+  const matched = await attestCaller(facts, registrations);
+  if (!matched.ok)
+    return matched.reason.code === "caller_unreadable"
+      ? unknown(matched.reason.code)
+      : denied(matched.reason.code);
+  const { name, resource } = matched.value;
+  if (source.isStale) return unknown("control_plane_unavailable");
+  const problem = standingProblem(name, source);
+  if (problem !== undefined) return denied(problem);
+  const template = templateOf(resource);
+  if (template?.ok !== true) return denied("agent_without_spiffe_id");
+  const [process] = facts.processes;
+  const id = fillTemplate(template.value, process === undefined ? [] : selectorsOf(process, facts.run));
+  return id.ok ? ok({ agent: name, id: id.value }) : denied(`spiffe_id: ${id.reason}`);
+}
+
+/** Why this agent may not pass at present; undefined where it may. */
+function standingProblem(name: string, { state, now }: StandingSource): string | undefined {
+  const expiresAt = state.resources.get("Agent", name)?.spec.expiresAt;
+  if (state.cut.has(name)) return "agent_cut";
+  return expiresAt !== undefined && now >= Date.parse(expiresAt) ? "agent_expired" : undefined;
+}
+
+/** The agent that this ID stands for, where it may pass: revoking an agent revokes what it holds. */
+export function standingOf(id: SpiffeId, source: StandingSource): Result<string, string> {
+  if (source.isStale) return refuse("control_plane_unavailable");
+  // One at most: agents that could come to the same ID are not accepted together.
+  const agent = source.state.resources.all("Agent").find((resource) => {
+    const template = templateOf(resource);
+    return (
+      template?.ok === true && matchesTemplate(narrowTemplate(template.value, resource.spec.selectors), id)
+    );
+  });
+  if (agent === undefined) return refuse("agent_unknown");
+  const { name } = agent.metadata;
+  const problem = standingProblem(name, source);
+  return problem === undefined ? ok(name) : refuse(problem);
+}
