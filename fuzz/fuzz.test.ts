@@ -29,7 +29,7 @@ function fuzz(...words: string[]) {
   return { status, stdout, stderr, found };
 }
 
-describe("a planted defect", () => {
+describe("a planted defect", { timeout: 120_000 }, () => {
   it("is found from a harmless input, made small, saved, and tried again by the command that was given", () => {
     const { status, stdout, stderr, found } = fuzz("throws", "--seconds=60", "--seed=1");
     expect(status).toBe(1);

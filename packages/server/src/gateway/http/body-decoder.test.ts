@@ -29,6 +29,11 @@ describe("chunks that could be read in two ways", () => {
     ["a size with a prefix", "0x3\r\nabc\r\n0\r\n\r\n"],
     ["a size that overflows", "fffffffffffffffff\r\nabc"],
     ["a space in front of the size", " 3\r\nabc\r\n0\r\n\r\n"],
+    ["a space after the size", "3 \r\nabc\r\n0\r\n\r\n"],
+    ["a tab after the size", "3\t\r\nabc\r\n0\r\n\r\n"],
+    ["a space in front of an extension", "3 ;a\r\nabc\r\n0\r\n\r\n"],
+    ["a trailer with a length", "0\r\ncontent-length: 3\r\n\r\n"],
+    ["a trailer with a coding", "0\r\ntransfer-encoding: chunked\r\n\r\n"],
     ["a size line that ends in a bare line feed", "3\nabc\r\n0\r\n\r\n"],
     ["a chunk that ends in a bare line feed", "3\r\nabc\n0\r\n\r\n"],
     ["a chunk that is longer than its size", "3\r\nabcd\r\n0\r\n\r\n"],
@@ -48,7 +53,7 @@ describe("chunks that could be read in two ways", () => {
 
 describe("a body", () => {
   it("in chunks ends with the last one, extensions and trailers read over", () => {
-    const bytes = "3;a=b\r\nabc\r\n00A ; c\r\n0123456789\r\n000\r\nx: y\r\nz: w\r\n\r\nGET";
+    const bytes = "3;a=b\r\nabc\r\n00A; c\r\n0123456789\r\n000\r\nx: y\r\nz: w\r\n\r\nGET";
     for (let size = 1; size <= bytes.length; size++)
       expect(decode(chunked, bytes, size)).toEqual({ body: "abc0123456789", rest: "GET" });
   });

@@ -9,7 +9,8 @@ const LONGEST_SIZE_LINE = 1024;
 const MOST_EXTENSION_BYTES = 16_384;
 const LONGEST_TRAILERS = 16_384;
 
-const SIZE_LINE = /^([0-9A-Fa-f]{1,12})[\t ]*((?:;[\t\x20-\x7e\x80-\xff]*)?)$/;
+/** Without the white space that RFC 9112 §7.1.1 lets a recipient read over: some take it for the end of the number, some do not. */
+const SIZE_LINE = /^([0-9A-Fa-f]{1,12})((?:;[\t\x20-\x7e\x80-\xff]*)?)$/;
 
 type State = "data" | "size" | "data-end" | "trailers" | "done";
 

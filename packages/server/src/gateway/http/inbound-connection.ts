@@ -46,6 +46,8 @@ export class InboundConnection {
   #pending = NOTHING;
   /** How much of them was searched for the end of the head. */
   #searched = 0;
+  /** Whether an empty line was read over in front of the request to come. */
+  #hasForgiven = false;
   #current: OpenRequest | undefined;
   /** Reads the current request's body, until it is complete. */
   #decoder: BodyDecoder | undefined;
@@ -108,9 +110,12 @@ export class InboundConnection {
   };
 
   #readHead(): void {
-    // One empty line in front of a request is forgiven (RFC 9112 §2.2).
-    if (this.#searched === 0 && this.#pending[0] === 0x0d && this.#pending[1] === 0x0a)
-      this.#pending = this.#pending.subarray(2);
+    // One empty line in front of a request is forgiven (RFC 9112 §2.2), whichever part of it came first.
+    if (!this.#hasForgiven && this.#searched === 0 && this.#pending[0] === 0x0d) {
+      if (this.#pending.length === 1) return;
+      this.#hasForgiven = this.#pending[1] === 0x0a;
+      if (this.#hasForgiven) this.#pending = this.#pending.subarray(2);
+    }
     if (this.#pending.length === 0) return;
     if (this.#waiting === "for-request") this.#wait("within-request", this.#limits.headersTimeout);
     const end = this.#pending.indexOf(END_OF_HEAD, Math.max(0, this.#searched - 3));
@@ -120,6 +125,7 @@ export class InboundConnection {
     const head = readRequestHead(this.#pending.toString("latin1", 0, end));
     this.#pending = this.#pending.subarray(end + END_OF_HEAD.length);
     this.#searched = 0;
+    this.#hasForgiven = false;
     if (!head.ok) return this.#refuse(`not one unambiguous HTTP/1.1 request: ${head.reason}`);
     if (head.value.method === "CONNECT") this.#connect(head.value);
     else this.#begin(head.value);
@@ -131,7 +137,7 @@ export class InboundConnection {
     this.#searched = this.#pending.length;
     if (/[^\r]\n/.test(fresh))
       return this.#refuse("not one unambiguous HTTP/1.1 request: a line ends in a bare line feed");
-    if (!/^[A-Za-z]/.test(this.#pending.toString("latin1", 0, 1)))
+    if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]/.test(this.#pending.toString("latin1", 0, 1)))
       this.#refuse("not one unambiguous HTTP/1.1 request: it does not start with a method");
   }
 

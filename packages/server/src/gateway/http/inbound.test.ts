@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
+import { duplexPair } from "node:stream";
 import type { Duplex } from "node:stream";
 import { afterEach, describe, expect, it } from "vitest";
 import { InboundCodec } from "./inbound.ts";
@@ -124,6 +125,40 @@ describe("what the parser refuses", () => {
     client.write(bytes);
     await once(client, "close");
     expect(complaints).toEqual([complaint]);
+  });
+});
+
+describe("bytes in other pieces", () => {
+  /** What comes of the pieces, each in a turn of its own. */
+  async function read(pieces: readonly string[]): Promise<string[]> {
+    const seen: string[] = [];
+    const [near, far] = duplexPair();
+    const codec = new InboundCodec(LIMITS, {
+      exchange: ({ request }) => void seen.push(`${request.method} ${request.target}`),
+      connect: () => {},
+      malformed: (detail) => seen.push(detail),
+    });
+    codec.accept(near, { kind: "door", authorities: [] });
+    for (const piece of pieces) {
+      far.write(piece);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    near.destroy();
+    codec.close();
+    return seen;
+  }
+
+  it.each([
+    ["an empty line in front of the request", "\r\nGET /a HTTP/1.1\r\n\r\n", "GET /a"],
+    ["a method that begins with no letter", "4 /b HTTP/1.1\r\n\r\n", "4 /b"],
+    [
+      "two empty lines in front of the request",
+      "\r\n\r\nGET /a HTTP/1.1\r\n\r\n",
+      expect.stringContaining("not one unambiguous"),
+    ],
+  ])("mean the same: %s", async (_name, bytes, outcome) => {
+    expect(await read([bytes])).toEqual([outcome]);
+    expect(await read(bytes.split(""))).toEqual([outcome]);
   });
 });
 

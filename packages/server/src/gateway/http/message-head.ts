@@ -83,7 +83,12 @@ export function readAnswerHead(text: string, method: string): Result<AnswerHeadR
 /** The fields of a trailer section; they are read to be refused or dropped (RFC 9112 §7.1.2). */
 export function readTrailers(text: string): Result<HeaderList, Complaint> {
   const fields = readFields(text, 0);
-  return fields.ok ? ok(fields.value.headers) : fields;
+  if (!fields.ok) return fields;
+  const { headers, contentLength, transferEncoding } = fields.value;
+  // It would come too late to say how long the body is, and some believe it (RFC 9110 §6.5.1).
+  return contentLength === undefined && transferEncoding === undefined
+    ? ok(headers)
+    : refuse("a trailer says how long the body is");
 }
 
 interface Fields {
