@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What can be seen of the real server from outside: health, metrics, traces and logs, and no secret in any of them. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -10,11 +10,13 @@ import {
   FORBIDDEN_MODELS,
   hasPostgres,
   type OtlpCollector,
+  POSTERN,
   type Postern,
   Scraped,
   startOtlpCollector,
   startPostern,
   startPostgres,
+  startProgram,
   startStandIns,
   type StandIns,
 } from "@postern/testkit";
@@ -175,6 +177,44 @@ describe("a server that is watched", () => {
     expect(checks.map(({ name }) => name)).toEqual(["audit_log", "database", "vault", "secret_search"]);
     const status = JSON.parse((await postern.postern(["status", "--json"])).stdout) as Readiness;
     expect(status).toMatchObject({ ready: true, checks });
+  });
+});
+
+describe("a server whose log nobody reads", () => {
+  it("goes on while its reader stands still, and when it has gone", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "postern-e2e-unread-"));
+    const pipe = join(folder, "log");
+    execFileSync("mkfifo", [pipe]);
+    // Held open for reading and never read: it takes 64 KiB and then nothing more.
+    const unread = openSync(pipe, "r+");
+    const data = join(folder, "data");
+    const up = `exec "$0" up --data "$1" --log-level debug 2>"$2"`;
+    const server = startProgram("sh", ["-c", up, POSTERN, data, pipe]);
+    let agent: RunningAgent | undefined;
+    try {
+      await server.line((line) => line.startsWith("postern is ready"));
+      const resources =
+        "kind: TrustProvider\nmetadata: { name: local }\nspec: { kind: process }\n---\n" +
+        "kind: Agent\nmetadata: { name: a }\nspec: { trustProvider: local, selectors: ['process:agent=a'] }\n";
+      const env = { POSTERN_HOME: data };
+      const applied = startProgram(POSTERN, ["apply", "-f", "-"], { env, input: resources });
+      expect((await applied.ended).code).toBe(0);
+      agent = await RunningAgent.start({ folder: data, agent: "a" });
+      const connection = agent.connect();
+      const ask = async () => {
+        connection.write(`GET /nowhere HTTP/1.1\r\nHost: ${agent!.authority}\r\n\r\n`);
+        expect((await connection.answer()).code).toBe("server_workload_unknown");
+      };
+      for (let i = 0; i < 400; i++) await ask();
+      closeSync(unread);
+      for (let i = 0; i < 20; i++) await ask();
+      await agent.stop();
+      expect((await server.stop()).code).toBe(0);
+    } finally {
+      await agent?.stop();
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 

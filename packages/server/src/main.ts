@@ -4,13 +4,12 @@
  * needs; nothing else knows everybody.
  */
 import { chmodSync, rmSync } from "node:fs";
-import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { StatusResponse } from "@postern/contract";
 import { createApiServer } from "./api/router.ts";
 import { identityRoutes } from "./api/identity-routes.ts";
 import { operatorRoutes } from "./api/routes.ts";
-import { descriptorOf, peerCredentials, protectMemory } from "./attestation/process/native.ts";
+import { protectMemory } from "./attestation/process/native.ts";
 import { Runs } from "./attestation/process/runs.ts";
 import { resourceChangeEvent, secretChangeEvent, serverEvent } from "./audit/change-events.ts";
 import { formatVkey } from "./audit/checkpoint.ts";
@@ -45,6 +44,8 @@ import { openStorage } from "./wiring/open-storage.ts";
 import { profileFacts } from "./wiring/profile-facts.ts";
 import { tailOf } from "./wiring/audit-lines.ts";
 import { listResources } from "./wiring/list-resources.ts";
+import { LineWriter, writeAll } from "./wiring/line-writer.ts";
+import { operatorOf } from "./wiring/operator-of.ts";
 import { readinessProbes } from "./wiring/readiness-probes.ts";
 import { Telemetry } from "./wiring/telemetry.ts";
 import { VaultKeys } from "./wiring/vault-keys.ts";
@@ -280,17 +281,21 @@ function serverStamp(change: "start" | "stop", notice?: string): AuditEvent {
   return serverEvent({ id: newId(time), time, change, version: VERSION, role: "all", notice });
 }
 
-/** The file mode keeps others out; the kernel's word on the peer is asked all the same. */
-function operatorOf(socket: Socket): { uid: number } | undefined {
-  const descriptor = descriptorOf(socket);
-  const peer = descriptor === undefined ? undefined : peerCredentials(descriptor);
-  return peer !== undefined && (peer.uid === process.getuid?.() || peer.uid === 0)
-    ? { uid: peer.uid }
-    : undefined;
-}
-
 const config = readConfig(process.argv.slice(2));
-const log = jsonLog((line) => process.stderr.write(line), clock.now, config.logLevel);
+const lines = new LineWriter(
+  (text) => writeAll(2, text),
+  (count) => log.write("warn", "lines of the log are missing: nobody read them in time", { count }),
+);
+const log = jsonLog(lines.line, clock.now, config.logLevel);
+const exit = async (code: number): Promise<never> => {
+  await lines.flush(1000);
+  process.exit(code);
+};
+// Node would print the words of the error, whatever they quote.
+process.on("uncaughtException", (error) => {
+  log.write("error", "the server failed and ends", faultFields(error));
+  void exit(1);
+});
 // Node would open its inspector, which reads all memory, on a port that every account of the machine can reach.
 process.on("SIGUSR1", () => {});
 try {
@@ -307,11 +312,11 @@ try {
       if (isStopping) return;
       isStopping = true;
       server.stop().then(
-        () => process.exit(0),
-        () => process.exit(1),
+        () => exit(0),
+        () => exit(1),
       );
     });
 } catch (error) {
-  process.stderr.write(`postern: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(1);
+  lines.line(`postern: ${error instanceof Error ? error.message : String(error)}\n`);
+  await exit(1);
 }

@@ -39,7 +39,7 @@ function resources(): MetricFamily[] {
   return [
     counter("process_cpu_seconds", "processor time that was used", (user + system) / 1e6),
     gauge("process_resident_memory_bytes", "memory that is resident", process.memoryUsage.rss()),
-    gauge("process_open_fds", "open file descriptors", openDescriptors()),
+    ...openDescriptors().map((count) => gauge("process_open_fds", "open file descriptors", count)),
     gauge("process_start_time_seconds", "start, in seconds since 1970", performance.timeOrigin / 1000),
     {
       name: "v8js_memory_heap_used_bytes",
@@ -53,11 +53,11 @@ function resources(): MetricFamily[] {
   ];
 }
 
-/** Not a number where there is no `/proc`. */
-function openDescriptors(): number {
+/** None where there is no `/proc`, or the kernel hides it from a process whose memory is protected. */
+function openDescriptors(): number[] {
   try {
-    return readdirSync("/proc/self/fd").length;
+    return [readdirSync("/proc/self/fd").length];
   } catch {
-    return Number.NaN;
+    return [];
   }
 }

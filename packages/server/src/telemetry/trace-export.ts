@@ -92,8 +92,8 @@ export class TraceExport implements ExchangeListener {
   #run(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#sending ??= this.#sendAll().finally(() => (this.#sending = undefined));
-    return this.#sending;
+    if (this.#sending === undefined && this.#queue.length > 0) this.#sending = this.#sendAll();
+    return this.#sending ?? Promise.resolve();
   }
 
   async #sendAll(): Promise<void> {
@@ -105,6 +105,8 @@ export class TraceExport implements ExchangeListener {
       else this.#dropped += batch.length;
       if (this.#isFailing === isTaken) this.#failing((this.#isFailing = !isTaken));
     }
+    // In the same step in which nothing was left, so that no request waits for the next one.
+    this.#sending = undefined;
   }
 }
 
