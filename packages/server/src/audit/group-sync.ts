@@ -49,7 +49,7 @@ export class GroupSync {
     if (group === undefined || this.#running >= MOST_AT_ONCE) return;
     this.#waiting = undefined;
     this.#running++;
-    const synced = this.#failure === undefined ? this.#sync() : Promise.reject(this.#failure as Error);
+    const synced = this.#failure === undefined ? this.#sync() : Promise.reject(this.#failure);
     synced.catch(() => {}); // heard of below, in its turn
     this.#last = this.#tell(group, this.#last, synced);
   }
