@@ -3,10 +3,17 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import { ok, refuse, type Result } from "../../kernel/result.ts";
 import { listMembers, type RunProcesses } from "./membership.ts";
-import { mappedTcpTableAddress, openSockets, readTcpTable, tcpRows, tcpTableAddress } from "./proc.ts";
+import {
+  listDescriptors,
+  mappedTcpTableAddress,
+  readTcpTable,
+  socketAt,
+  tcpRows,
+  tcpTableAddress,
+} from "./proc.ts";
 
-/** Descriptors looked at before other work gets its turn: some two milliseconds. */
-const TURN = 1000;
+/** Descriptors or table rows looked at before other work gets its turn: less than a millisecond. */
+const TURN = 250;
 /** A run with more open descriptors than this gets no identity: the search would cost everybody else too much. */
 const MOST_DESCRIPTORS = 300_000;
 
@@ -18,16 +25,25 @@ export interface ConnectionAddresses {
   readonly gatePort: number;
 }
 
+export interface Holder {
+  readonly pid: number;
+  /** One of its descriptors for the socket. */
+  readonly descriptor: string;
+}
+
 export interface Held {
   /** Inode of the client's socket. */
   readonly inode: string;
-  readonly holders: readonly number[];
+  readonly holders: readonly Holder[];
 }
+
+/** A connection that more processes hold than this gets no identity: each of them would be read at each request. */
+const MOST_HOLDERS = 64;
 
 interface Search {
   readonly addresses: ConnectionAddresses;
   inode?: string;
-  readonly holders: number[];
+  readonly holders: Holder[];
   readonly settle: (result: Result<Held, string>) => void;
 }
 
@@ -88,8 +104,12 @@ export class HolderSearch {
       );
       // The second family is read only for those whom the first one does not have.
       // eslint-disable-next-line no-await-in-loop
-      for (const { local, remote, inode } of tcpRows(await readTcpTable(this.#run.leader.pid, family))) {
+      const table = await readTcpTable(this.#run.leader.pid, family);
+      let row = 0;
+      for (const { local, remote, inode } of tcpRows(table)) {
         for (const search of wanted.get(`${local} ${remote}`) ?? []) search.inode = inode;
+        // eslint-disable-next-line no-await-in-loop
+        if (++row % TURN === 0) await breathe();
       }
     }
   }
@@ -98,19 +118,20 @@ export class HolderSearch {
   async #findHolders(searches: readonly Search[]): Promise<boolean> {
     const byInode = Map.groupBy(searches, ({ inode }) => inode);
     let inspected = 0;
-    let turn = 0;
     for (const pid of await listMembers(this.#run)) {
-      const sockets = openSockets(pid, MOST_DESCRIPTORS - inspected);
-      for (const inode of new Set(sockets.inodes)) {
-        for (const search of byInode.get(inode) ?? []) search.holders.push(pid);
-      }
-      inspected += sockets.inspected;
-      turn += sockets.inspected;
-      if (inspected >= MOST_DESCRIPTORS) return false;
-      if (turn >= TURN) {
-        turn = 0;
+      // One process after the other: a hostile run has as many as it likes.
+      // eslint-disable-next-line no-await-in-loop
+      const descriptors = await listDescriptors(pid);
+      const seen = new Set<string>();
+      for (const descriptor of descriptors) {
+        const inode = socketAt(pid, descriptor);
+        if (inode !== undefined && !seen.has(inode)) {
+          seen.add(inode);
+          for (const search of byInode.get(inode) ?? []) search.holders.push({ pid, descriptor });
+        }
+        if (++inspected >= MOST_DESCRIPTORS) return false;
         // eslint-disable-next-line no-await-in-loop
-        await breathe();
+        if (inspected % TURN === 0) await breathe();
       }
     }
     return true;
@@ -122,5 +143,6 @@ function resultOf({ inode, holders }: Search, complete: boolean): Result<Held, s
   if (inode === "0") return refuse("the caller closed the connection before it could be identified");
   if (!complete) return refuse("the run has too many open descriptors to find the caller");
   if (holders.length === 0) return refuse("no process of the run holds the connection");
+  if (holders.length > MOST_HOLDERS) return refuse("too many processes hold the connection");
   return ok({ inode, holders });
 }

@@ -6,12 +6,13 @@
  * facts once more while the handle says that it still lives. A reused process number, an exec in between or a
  * socket passed on shows as a difference, and the caller is refused.
  */
+import { FairTurns } from "../../kernel/fair-turns.ts";
 import { ok, refuse, type Result } from "../../kernel/result.ts";
 import type { ExecutableHashes } from "./hash-executable.ts";
 import type { ConnectionAddresses, HolderSearch } from "./find-holders.ts";
 import { belongsTo, type RunProcesses } from "./membership.ts";
 import { closeDescriptor, isAlive, openProcess } from "./native.ts";
-import { openSockets, readCgroup, readCredentials, readExecutable, readStat } from "./proc.ts";
+import { holdsSocket, readCgroup, readCredentials, readExecutable, readStat, socketAt } from "./proc.ts";
 
 /** What the kernel says about one process, at the moment of asking. */
 export interface ProcessFacts {
@@ -53,7 +54,8 @@ export interface CallerSearch {
   readonly hashes: ExecutableHashes;
 }
 
-const MOST_DESCRIPTORS = 100_000;
+/** Reading a process takes some fifteen system calls: a run that opens thousands of connections waits for itself. */
+const turns = new FairTurns(8);
 
 /** The caller of a TCP connection: all processes of the run that hold the client's socket. */
 export async function identifyTcpCaller(
@@ -64,9 +66,13 @@ export async function identifyTcpCaller(
   if (!held.ok) return held;
   const { inode, holders } = held.value;
   const processes: ProcessFacts[] = [];
-  for (const pid of holders) {
-    const facts = readFacts(pid, search, (holder) =>
-      openSockets(holder, MOST_DESCRIPTORS).inodes.includes(inode),
+  for (const { pid, descriptor } of holders) {
+    // eslint-disable-next-line no-await-in-loop
+    await turns.take(search.run.id);
+    const facts = readFacts(
+      pid,
+      search,
+      () => socketAt(pid, descriptor) === inode || holdsSocket(pid, inode),
     );
     // A holder that let go in between is nobody's caller; the others are asked all the same.
     if (facts === "let-go") continue;
@@ -79,11 +85,13 @@ export async function identifyTcpCaller(
 }
 
 /** The caller of a Unix connection: the process that connected, which the kernel noted down (SO_PEERCRED). */
-export function identifyUnixCaller(
+export async function identifyUnixCaller(
   search: CallerSearch,
   peer: { readonly pid: number; readonly pidfd: number | undefined },
-): Result<CallerFacts, string> {
+): Promise<Result<CallerFacts, string>> {
   if (peer.pid <= 0) return refuse("the caller is outside of what this server can see");
+  // Without a handle the number could be another process's by then.
+  if (peer.pidfd !== undefined) await turns.take(search.run.id);
   const facts = readFacts(peer.pid, search, () => peer.pidfd === undefined || isAlive(peer.pidfd));
   if (facts === "let-go") return refuse("the caller ended before it could be identified");
   return typeof facts === "string" ? refuse(facts) : ok(callerFacts(search.run, "unix", [facts]));
@@ -92,7 +100,7 @@ export function identifyUnixCaller(
 function readFacts(
   pid: number,
   { processes, hashes }: CallerSearch,
-  stillConnected: (pid: number) => boolean,
+  stillConnected: () => boolean,
 ): ProcessFacts | "let-go" | (string & {}) {
   const pidfd = openProcess(pid);
   if (pidfd === undefined) return "let-go";
@@ -103,7 +111,7 @@ function readFacts(
     const cgroup = readCgroup(pid);
     const member = belongsTo(pid, processes);
     const after = readExecutable(pid);
-    if (!stillConnected(pid) || !isAlive(pidfd)) return "let-go";
+    if (!stillConnected() || !isAlive(pidfd)) return "let-go";
     if (!member) return "the caller does not belong to the run";
     if (stat === undefined || credentials === undefined || executable === undefined) {
       return "the caller's process cannot be read by this server";

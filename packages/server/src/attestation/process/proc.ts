@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What does /proc say about a process? Everything here may be outdated a moment later: `identify-caller` rechecks. */
 import { readdirSync, readFileSync, readlinkSync, statSync, type BigIntStats } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 
 /** Reads that fail because the process ended, or because it is not ours to read, give undefined. */
 function attempt<T>(read: () => T): T | undefined {
@@ -46,15 +46,26 @@ export function listProcesses(): number[] {
 export const socketInode = (descriptor: number): string | undefined =>
   attempt(() => /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${descriptor}`))?.[1]);
 
-/** Inodes of the sockets among the first `limit` descriptors; none where they cannot be read. */
-export function openSockets(pid: number, limit: number): { inodes: string[]; inspected: number } {
-  const folder = `/proc/${pid}/fd`;
-  const names = attempt(() => readdirSync(folder))?.slice(0, limit) ?? [];
-  const inodes = names.flatMap((name) => {
-    const link = attempt(() => readlinkSync(`${folder}/${name}`));
-    return link?.startsWith("socket:[") === true ? [link.slice(8, -1)] : [];
-  });
-  return { inodes, inspected: names.length };
+/** Names of the open descriptors of a process; none where they cannot be read. */
+export const listDescriptors = (pid: number): Promise<string[]> => readdir(`/proc/${pid}/fd`).catch(() => []);
+
+/** Inode of the socket at a descriptor; undefined where there is none. */
+export function socketAt(pid: number, descriptor: string): string | undefined {
+  const link = attempt(() => readlinkSync(`/proc/${pid}/fd/${descriptor}`));
+  return link?.startsWith("socket:[") === true ? link.slice(8, -1) : undefined;
+}
+
+/** Whether the process has this socket anywhere: for the rare case in which it is not where it was. */
+export function holdsSocket(pid: number, inode: string): boolean {
+  const names = attempt(() => readdirSync(`/proc/${pid}/fd`)) ?? [];
+  return names.some((name) => socketAt(pid, name) === inode);
+}
+
+/** How many descriptors this server may have; Node raises it to the hard limit when it starts. */
+export function descriptorLimit(): number {
+  const text = attempt(() => readFileSync("/proc/self/limits", "latin1")) ?? "";
+  const soft = /^Max open files\s+(\d+)/m.exec(text)?.[1];
+  return soft === undefined ? Number.MAX_SAFE_INTEGER : Number(soft);
 }
 
 export interface Credentials {

@@ -41,6 +41,8 @@ export interface RunOptions {
   /** Agent that the operator named. */
   readonly agent?: string;
   readonly launchTimeoutMs: number;
+  /** That it may have at once, on gate and door together. */
+  readonly mostConnections: number;
   readonly hashes: ExecutableHashes;
   readonly log: Log;
 }
@@ -58,7 +60,6 @@ export type RunState = "waiting" | "verifying" | "running" | "refused" | "closed
 
 const EXIT_CHECK_MS = 100;
 const MOST_LAUNCH_CONNECTIONS = 16;
-const MOST_CONNECTIONS = 4096;
 
 export class Run {
   readonly facts: RunFacts;
@@ -77,6 +78,7 @@ export class Run {
   readonly #closed = Promise.withResolvers<string>();
   readonly #launched = Promise.withResolvers<Result<Leader, string>>();
   #state: RunState = "waiting";
+  #isFull = false;
   #launchServer: Server | undefined;
   #launchTimer: NodeJS.Timeout | undefined;
   #exitTimer: NodeJS.Timeout | undefined;
@@ -205,14 +207,13 @@ export class Run {
     const holders = new HolderSearch(leader.processes);
     const search: CallerSearch = { run: this.facts, processes: leader.processes, holders, hashes };
     try {
-      await this.#listen({ fd: listener }, MOST_CONNECTIONS, (each) => this.#onGate(each, search));
-      await this.#listenUnix("door.sock", MOST_CONNECTIONS, (each) =>
-        this.#onDoor(each, search, this.#listeners),
-      );
+      const { mostConnections } = this.#options;
+      await this.#listen({ fd: listener }, mostConnections, (each) => this.#onGate(each, search));
+      const door = (listeners: ReadonlySet<ConnectionListener>) => (each: Socket) =>
+        this.#onDoor(each, search, listeners);
+      await this.#listenUnix("door.sock", mostConnections, door(this.#listeners));
       if (this.#workloadListeners.size > 0)
-        await this.#listenUnix("workload.sock", MOST_CONNECTIONS, (each) =>
-          this.#onDoor(each, search, this.#workloadListeners),
-        );
+        await this.#listenUnix("workload.sock", mostConnections, door(this.#workloadListeners));
     } catch (error) {
       return this.close(
         `the gate could not be opened: ${error instanceof Error ? error.message : String(error)}`,
@@ -229,6 +230,15 @@ export class Run {
 
   #checkLeader(): void {
     if (this.#pidfd !== undefined && !isAlive(this.#pidfd)) this.close("the agent ended");
+  }
+
+  /** Said once: a run that does it does it very often. */
+  #turnAway(socket?: Socket): void {
+    socket?.destroy();
+    if (this.#isFull) return;
+    this.#isFull = true;
+    const fields = { run: this.facts.id, count: this.#sockets.size };
+    this.#options.log.write("warn", "a run has all the connections it may have", fields);
   }
 
   #onGate(socket: Socket, search: CallerSearch): void {
@@ -251,11 +261,10 @@ export class Run {
     const peer = fd === undefined ? undefined : peerCredentials(fd);
     if (fd === undefined || peer === undefined) return void socket.destroy();
     const pidfd = peerProcessHandle(fd);
-    try {
-      this.#pass(socket, Promise.resolve(identifyUnixCaller(search, { pid: peer.pid, pidfd })), listeners);
-    } finally {
+    const identity = identifyUnixCaller(search, { pid: peer.pid, pidfd }).finally(() => {
       if (pidfd !== undefined) closeDescriptor(pidfd);
-    }
+    });
+    this.#pass(socket, identity, listeners);
   }
 
   #pass(
@@ -287,8 +296,12 @@ export class Run {
     most: number,
     take: (socket: Socket) => void,
   ): Promise<Server> {
-    const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, take);
+    // Each listener has its own count, all of them together one limit.
+    const server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: true }, (socket) =>
+      this.#sockets.size < most ? take(socket) : this.#turnAway(socket),
+    );
     server.maxConnections = most;
+    server.on("drop", () => this.#turnAway());
     this.#servers.add(server);
     return new Promise((resolve, reject) => {
       server.once("error", reject);

@@ -4,6 +4,7 @@ import { rmSync } from "node:fs";
 import { newShortId } from "../../kernel/ids.ts";
 import type { Log } from "../../kernel/log.ts";
 import { ExecutableHashes } from "./hash-executable.ts";
+import { descriptorLimit } from "./proc.ts";
 import { Run } from "./run.ts";
 
 export interface OpenRunRequest {
@@ -15,6 +16,9 @@ export interface OpenRunRequest {
 }
 
 const LAUNCH_TIMEOUT_MS = 30_000;
+const MOST_CONNECTIONS = 4096;
+/** One run gets this part of the descriptors that the server may have: each connection may lead to one more. */
+const PART_OF_DESCRIPTORS = 8;
 
 export class Runs {
   readonly #open = new Map<string, Run>();
@@ -22,6 +26,7 @@ export class Runs {
   readonly #folder: string;
   readonly #log: Log;
   readonly #launchTimeoutMs: number;
+  readonly #mostConnections = Math.min(MOST_CONNECTIONS, Math.floor(descriptorLimit() / PART_OF_DESCRIPTORS));
 
   /** Takes over `folder`: what earlier servers left in it is removed. */
   constructor(folder: string, log: Log, launchTimeoutMs = LAUNCH_TIMEOUT_MS) {
@@ -37,6 +42,7 @@ export class Runs {
       id: newShortId(),
       folder: this.#folder,
       launchTimeoutMs: this.#launchTimeoutMs,
+      mostConnections: this.#mostConnections,
       hashes: this.#hashes,
       log: this.#log,
     });
