@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The gate: takes connections of runs, speaks HTTP with them, and passes each request through the stages. */
 import type { Duplex } from "node:stream";
+import { FairTurns } from "../kernel/fair-turns.ts";
 import { newId } from "../kernel/ids.ts";
 import { InboundCodec } from "./http/inbound.ts";
 import type { ConnectRequest, InboundLimits } from "./http/inbound-connection.ts";
@@ -25,6 +26,9 @@ export const DEFAULT_INBOUND_LIMITS: InboundLimits = {
   idleTimeout: 75_000,
 };
 
+/** Requests and pieces of answers that are begun in one turn of the event loop: a few milliseconds of work. */
+const PER_TURN = 16;
+
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #interception: Interception;
@@ -32,7 +36,7 @@ export class Gateway {
   readonly #callers = new WeakMap<Duplex, Caller>();
 
   constructor(
-    parts: Omit<GatewayParts, "upstreams" | "openExchanges" | "bodyMemory">,
+    parts: Omit<GatewayParts, "upstreams" | "openExchanges" | "bodyMemory" | "turns">,
     authority: InterceptionAuthority,
     limits: InboundLimits = DEFAULT_INBOUND_LIMITS,
     bodyLimits: BodyLimits = DEFAULT_BODY_LIMITS,
@@ -42,13 +46,19 @@ export class Gateway {
       upstreams: new UpstreamConnections(),
       openExchanges: new OpenExchanges(),
       bodyMemory: new BodyMemory(bodyLimits),
+      turns: new FairTurns(PER_TURN),
     };
     this.#interception = new Interception(authority, parts.clock);
     this.#codec = new InboundCodec(limits, {
       exchange: (exchange, socket) => {
         const caller = this.#callers.get(socket);
         if (caller === undefined) return exchange.destroy();
-        void passRequest(exchange, caller, this.#parts);
+        const turn = this.#parts.turns.take(caller.run);
+        if (turn === undefined) return void passRequest(exchange, caller, this.#parts);
+        void turn.then(() => {
+          // Who has gone while it waited gets no answer, and nothing leaves in its name.
+          if (!exchange.gone.isOver) void passRequest(exchange, caller, this.#parts);
+        });
       },
       connect: (request, socket, head) => void this.#connect(request, socket, head),
       malformed: (detail, socket) => this.#malformed(detail, socket),

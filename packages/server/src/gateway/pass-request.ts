@@ -7,6 +7,7 @@
  */
 import type { Matcher } from "../guard/pattern-matcher.ts";
 import type { Clock } from "../kernel/clock.ts";
+import type { FairTurns } from "../kernel/fair-turns.ts";
 import { newId } from "../kernel/ids.ts";
 import { type Result, ok, refuse } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
@@ -53,6 +54,8 @@ export interface GatewayParts {
   readonly upstreams: UpstreamConnections;
   readonly openExchanges: OpenExchanges;
   readonly bodyMemory: BodyMemory;
+  /** By run: requests that begin, and pieces of answers. */
+  readonly turns: FairTurns;
   /** The decision is on disk before the request leaves, not only before the answer is given. */
   readonly strictAudit: boolean;
 }
@@ -197,7 +200,7 @@ async function serve(
   if (!sent.ok) return sent.reason;
   outcome.reached("answered");
   const { answer, stream } = sent.value;
-  const clean = guardResponse(answer, returning.value);
+  const clean = guardResponse(answer, returning.value, () => parts.turns.take(caller.run));
   const standing = (): Result<undefined, Refusal> =>
     checkStanding(caller.agent, parts.controlPlane.snapshot, parts.clock);
   const isKept = await durably(recorded);

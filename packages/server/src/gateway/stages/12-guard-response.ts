@@ -31,7 +31,12 @@ export interface GuardedAnswer {
   scrubbed(): number;
 }
 
-export function guardResponse(answer: UpstreamAnswer, matcher: Matcher): Result<GuardedAnswer, Refusal> {
+/** `turn` is asked before each piece of a long answer: a flood of them must leave others time. */
+export function guardResponse(
+  answer: UpstreamAnswer,
+  matcher: Matcher,
+  turn: () => Promise<void> | undefined = () => undefined,
+): Result<GuardedAnswer, Refusal> {
   // Two parts of one text, asked for one after the other, could hold a secret that neither of them shows.
   if (answer.status === 206)
     return refuse(refusal("upstream_failed", "the upstream answered in part, and the whole was asked for"));
@@ -51,7 +56,7 @@ export function guardResponse(answer: UpstreamAnswer, matcher: Matcher): Result<
     status: answer.status,
     headers,
     contentType: (headerValues(answer.headers, "content-type")[0] ?? "").toLowerCase(),
-    body: scrubbedBody(plain, scrubber),
+    body: scrubbedBody(plain, scrubber, turn),
     scrubbed: () => found + scrubber.found,
   });
 }
@@ -95,16 +100,26 @@ async function* decoded(body: AsyncIterable<Buffer>, createDecoder: () => Duplex
   yield* pipeline(encoded, createDecoder(), () => {}) as AsyncIterable<Buffer>;
 }
 
-function scrubbedBody(body: MessageBody, scrubber: Scrubber): MessageBody {
+function scrubbedBody(
+  body: MessageBody,
+  scrubber: Scrubber,
+  turn: () => Promise<void> | undefined,
+): MessageBody {
   const { whole } = body;
-  if (whole === undefined) return scrubbedPieces(body, scrubber);
+  if (whole === undefined) return scrubbedPieces(body, scrubber, turn);
   const first = scrubber.push(whole);
   const rest = scrubber.end();
   return wholeBody(rest.length === 0 ? first : Buffer.concat([first, rest]));
 }
 
-async function* scrubbedPieces(body: AsyncIterable<Buffer>, scrubber: Scrubber): AsyncIterable<Buffer> {
+async function* scrubbedPieces(
+  body: AsyncIterable<Buffer>,
+  scrubber: Scrubber,
+  turn: () => Promise<void> | undefined,
+): AsyncIterable<Buffer> {
   for await (const chunk of body) {
+    const wait = turn();
+    if (wait !== undefined) await wait;
     const clean = scrubber.push(chunk);
     if (clean.length > 0) yield clean;
   }
