@@ -188,6 +188,29 @@ describe("postern attest", () => {
     expect(log.stdout + postern.log).not.toContain(cluster.ownToken);
   });
 
+  it("lets one of many in who come with the same join token, for its own provider, and keeps no token", async () => {
+    await postern.apply(
+      ["by-hand", "by-other-hand"]
+        .map((name) => `kind: TrustProvider\nmetadata: { name: ${name} }\nspec: { kind: join-token }\n---\n`)
+        .join("") +
+        "kind: Agent\nmetadata: { name: joined }\nspec: { trustProvider: by-hand, selectors: [join-token:name=web-1] }\n",
+    );
+    const made = await postern.postern(["join-token", "web-1", "--provider", "by-hand"]);
+    const token = made.stdout.trim();
+    expect(token).toMatch(/^postern-join-[A-Za-z0-9_-]{43}$/);
+    const redeem = (provider: string) =>
+      postern.postern(["attest", "--provider", provider, "--evidence-file", "-"], { input: made.stdout });
+    expect((await redeem("by-other-hand")).stdout).toMatch(/^refused\n/);
+    const answers = await Promise.all(Array.from({ length: 4 }, () => redeem("by-hand")));
+    const outcomes = answers.map(({ stdout }) => stdout.split("\n")[0]);
+    expect(outcomes.filter((outcome) => outcome === "matched: agent joined")).toHaveLength(1);
+    expect(outcomes.filter((outcome) => outcome === "refused")).toHaveLength(3);
+    const log = await postern.postern(["audit", "tail", "--json", "--lines", "1000"]);
+    expect(log.stdout).toContain("by-hand/web-1");
+    expect(log.stdout + postern.log).not.toContain(token);
+    expect((await postern.postern(["join-token", "web-1", "--provider", "ci"])).code).toBe(1);
+  });
+
   it("has no use for evidence of a local process, and knows the nearest provider", async () => {
     const local = await postern.postern(["attest", "--provider", "local", "--evidence-file", "-"], {
       input: "x",

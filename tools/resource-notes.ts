@@ -64,7 +64,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "A claim by name, or by JSON pointer where it starts with a slash, such as `/kubernetes.io/namespace`.",
   "TrustProvider.conditions.oneOf": "Values, one of which it must have; of a list one entry.",
   "TrustProvider.maxTokenLifetime":
-    "Seconds from `iat` to `exp` that a token may live. 3600, a day for `gitlab` and `kubernetes`, 25 hours for `terraform-cloud` and `azure`, where absent.",
+    "Seconds from `iat` to `exp` that a token may live; for `join-token`, in which it can be used. 600 for `join-token`, 3600, a day for `gitlab` and `kubernetes`, 25 hours for `terraform-cloud` and `azure`, where absent.",
   "TrustProvider.connectTo":
     "Connect there instead of resolving the issuer's host. TLS still verifies the host's name.",
   "TrustProvider.connectTo.address": "An IP address.",

@@ -3,7 +3,7 @@
 import type { Command } from "./command.ts";
 import { agentCommands } from "./commands/agents.ts";
 import { authorityCommands } from "./commands/authorities.ts";
-import { attest } from "./commands/attest.ts";
+import { attest, joinToken } from "./commands/attest.ts";
 import { auditCommands } from "./commands/audit.ts";
 import { demo } from "./commands/demo.ts";
 import { backupCommands } from "./commands/backup.ts";
@@ -23,6 +23,7 @@ export const commands: readonly Command[] = [
   ...resourceCommands,
   why,
   attest,
+  joinToken,
   ...agentCommands,
   ...auditCommands,
   ...authorityCommands,

@@ -258,3 +258,17 @@ export interface CheckSvidResponse {
   readonly agent?: string;
   readonly expiresAt?: string;
 }
+
+/** `POST /v1/join-tokens` */
+export interface JoinTokenRequest {
+  /** Name of a TrustProvider of kind `join-token`. */
+  readonly provider: string;
+  /** What the token proves: `join-token:name=NAME`. */
+  readonly name: string;
+}
+
+export interface JoinTokenResponse {
+  /** Shown this once; the server keeps its digest. */
+  readonly token: string;
+  readonly expiresAt: string;
+}

@@ -56,6 +56,12 @@ const process = z.strictObject({
   kind: z.literal("process"),
 });
 
+const joinToken = z.strictObject({
+  kind: z.literal("join-token"),
+  /** Seconds for which a token can be used, once. */
+  maxTokenLifetime: z.int().min(60).max(86_400).default(600),
+});
+
 const kubernetes = z
   .strictObject({
     kind: z.literal("kubernetes"),
@@ -183,6 +189,7 @@ const oidc = z.strictObject({
 
 export const trustProviderSpec = z.discriminatedUnion("kind", [
   process,
+  joinToken,
   kubernetes,
   githubActions,
   gitlab,
@@ -200,6 +207,7 @@ export type TrustProviderKind = TrustProviderSpec["kind"];
 /** Facts that each kind of evidence can prove: `kind:name=value` is a selector. `oidc` has those of its `mapping` too. */
 export const SELECTOR_NAMES = {
   process: ["agent", "uid", "gid", "path", "sha256", "cgroup", "isolated", "run"],
+  "join-token": ["name"],
   kubernetes: [
     "namespace",
     "service-account",

@@ -48,6 +48,7 @@ import { LineWriter, writeAll } from "./wiring/line-writer.ts";
 import { operatorOf } from "./wiring/operator-of.ts";
 import { readinessProbes } from "./wiring/readiness-probes.ts";
 import { Telemetry } from "./wiring/telemetry.ts";
+import { makeJoinToken } from "./wiring/make-join-token.ts";
 import { VaultKeys } from "./wiring/vault-keys.ts";
 
 const VERSION = "0.1.0";
@@ -150,12 +151,8 @@ async function start(
     audit: record,
   });
 
-  const attestDesk = new AttestDesk({
-    clock,
-    evidence: store.evidence,
-    state: () => plane.state,
-    audit: record,
-  });
+  const attestParts = { ...store, clock, state: () => plane.state, audit: record };
+  const attestDesk = new AttestDesk(attestParts);
 
   const readiness = readinessOf(
     readinessProbes({
@@ -230,6 +227,7 @@ async function start(
         return ok({ agent, state: change === "cut" ? "cut" : "active", ended: endedByCut.get(agent) ?? 0 });
       },
       openRun: (request, operator) => desk.openRun(request, operator),
+      makeJoinToken: (request, operator) => makeJoinToken(attestParts, request, operator),
       attest: (request, operator) => attestDesk.attest(request, operator),
       why: (id) => explainDecision(audit, plane.state, id),
       status,

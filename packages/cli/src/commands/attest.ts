@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
-import type { AttestExplanation, AttestResponse } from "@postern/contract";
-import { type Command, stringFlag, UsageError } from "../command.ts";
+import type { AttestExplanation, AttestResponse, JoinTokenResponse } from "@postern/contract";
+import { type Command, oneWord, stringFlag, UsageError } from "../command.ts";
 
 export const attest: Command = {
   name: "attest",
@@ -69,3 +69,22 @@ function explanationLines(explanation: AttestExplanation): string[] {
 
 /** What evidence says is a stranger's text, and this is a terminal. */
 const printable = (line: string): string => line.replaceAll(/[\p{Cc}\p{Cf}]/gu, "\uFFFD");
+
+export const joinToken: Command = {
+  name: "join-token",
+  usage: "join-token NAME --provider NAME",
+  summary: "make a token with which one workload proves, once, that it is NAME",
+  flags: {
+    provider: { type: "string", value: "NAME", help: "a TrustProvider of kind `join-token`" },
+  },
+  details: "The token is a secret until it is used. It is shown this once; the server keeps only its digest.",
+  run: async (invocation) => {
+    const name = oneWord(invocation, "name");
+    const provider = stringFlag(invocation.flags["provider"]);
+    if (provider === undefined) throw new UsageError("give --provider NAME");
+    const made = await invocation.control.post<JoinTokenResponse>("/v1/join-tokens", { provider, name });
+    invocation.print(invocation.json ? JSON.stringify(made) : made.token);
+    invocation.note(`good for one use until ${made.expiresAt}`);
+    return 0;
+  },
+};

@@ -11,6 +11,8 @@ import {
   type AttestResponse,
   type AuditTilesResponse,
   type Change,
+  type JoinTokenRequest,
+  type JoinTokenResponse,
   type OpenRunRequest,
   type OpenRunResponse,
   type Place,
@@ -58,6 +60,7 @@ export interface OperatorPorts {
   ): Promise<Result<AgentStateResponse, { code: ProblemCode; detail: string }>>;
   openRun(request: OpenRunRequest, operator: Operator): Promise<Result<OpenRunResponse, string>>;
   attest(request: AttestRequest, operator: Operator): Promise<Result<AttestResponse, string>>;
+  makeJoinToken(request: JoinTokenRequest, operator: Operator): Promise<Result<JoinTokenResponse, string>>;
   why(id: string): Promise<WhyResponse | undefined>;
   status(): Promise<StatusResponse>;
   /** Newest events, oldest first. */
@@ -88,6 +91,7 @@ export function operatorRoutes(ports: OperatorPorts): readonly Route[] {
     { method: "POST", path: "/v1/agents/:/restore", handler: (call) => agentState(ports, call, "restore") },
     { method: "POST", path: "/v1/runs", handler: (call) => openRun(ports, call) },
     { method: "POST", path: "/v1/attest", handler: (call) => attest(ports, call) },
+    { method: "POST", path: "/v1/join-tokens", handler: (call) => makeJoinToken(ports, call) },
     { method: "GET", path: "/v1/decisions/:", handler: (call) => why(ports, call) },
     { method: "GET", path: "/v1/audit/events", handler: (call) => auditEvents(ports, call) },
     { method: "POST", path: "/v1/audit/tiles", handler: (call) => auditTiles(ports, call) },
@@ -220,6 +224,19 @@ async function attest(ports: OperatorPorts, call: Call): Promise<AttestResponse>
   const answer = await ports.attest(checked(attestSchema, await call.json()), call.operator);
   if (!answer.ok) throw new ApiRefusal("not_found", answer.reason);
   return answer.value;
+}
+
+const joinTokenSchema = z.strictObject({
+  provider: z.string().max(100),
+  name: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, "use letters, digits, dots, hyphens and underscores"),
+});
+
+async function makeJoinToken(ports: OperatorPorts, call: Call): Promise<JoinTokenResponse> {
+  const made = await ports.makeJoinToken(checked(joinTokenSchema, await call.json()), call.operator);
+  if (!made.ok) throw new ApiRefusal("not_found", made.reason);
+  return made.value;
 }
 
 async function why(ports: OperatorPorts, { parameters: [id = ""] }: Call): Promise<WhyResponse> {

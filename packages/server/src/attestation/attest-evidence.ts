@@ -38,7 +38,7 @@ export async function attestEvidence(
   if (bytes.length > MOST_EVIDENCE_BYTES) return refuse({ outcome: "refused", reason: "evidence_too_large" });
   const evidence = { bytes } as UntrustedEvidence;
   const attested = await inTime(async (signal) =>
-    trustProvider.attest(evidence, { now: clock.now(), signal }),
+    trustProvider.attest(evidence, { provider, now: clock.now(), signal }),
   );
   if (!attested.ok) return attested;
   const { expiresAt, facts, singleUse } = attested.value;

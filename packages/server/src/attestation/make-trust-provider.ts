@@ -2,23 +2,33 @@
 /** Which code checks the evidence of a TrustProvider resource? */
 import type { TrustProviderSpec } from "@postern/contract";
 import type { Clock } from "../kernel/clock.ts";
+import type { JoinTokenStore } from "../store/join-token-store.ts";
 import { awsEc2 } from "./aws-ec2/aws-ec2.ts";
 import { awsIam } from "./aws-iam/aws-iam.ts";
 import { azure } from "./azure/azure.ts";
 import { gcp } from "./gcp/gcp.ts";
 import { githubActions } from "./github-actions/github-actions.ts";
 import { gitlab } from "./gitlab/gitlab.ts";
+import { joinToken } from "./join-token/join-token.ts";
 import { kubernetes } from "./kubernetes/kubernetes.ts";
 import { oidc } from "./oidc/oidc.ts";
 import { terraformCloud } from "./terraform-cloud/terraform-cloud.ts";
 import { providerOfKind } from "./token/token-kind.ts";
 import type { TrustProvider } from "./trust-provider.ts";
 
+export interface ProviderParts {
+  readonly clock: Clock;
+  readonly joinTokens: Pick<JoinTokenStore, "redeem">;
+}
+
 /** Undefined for `process`: its evidence is the connection, and nobody can present it. */
-export function makeTrustProvider(spec: TrustProviderSpec, clock: Clock): TrustProvider | undefined {
+export function makeTrustProvider(spec: TrustProviderSpec, parts: ProviderParts): TrustProvider | undefined {
+  const { clock, joinTokens } = parts;
   switch (spec.kind) {
     case "process":
       return undefined;
+    case "join-token":
+      return joinToken(joinTokens);
     case "kubernetes":
       return providerOfKind(kubernetes(spec), spec, clock);
     case "github-actions":

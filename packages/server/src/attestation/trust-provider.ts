@@ -16,6 +16,8 @@ export interface UntrustedEvidence {
 }
 
 export interface AttestContext {
+  /** Name of the TrustProvider that the evidence was presented to. */
+  readonly provider: string;
   readonly now: Instant;
   /** Ends what is under way when the time for one attestation is over. */
   readonly signal: AbortSignal;

@@ -3,6 +3,7 @@
 import { agentStateStoreContract } from "./agent-state-store.contract.ts";
 import { evidenceStoreContract } from "./evidence-store.contract.ts";
 import { authorityStoreContract } from "./authority-store.contract.ts";
+import { joinTokenStoreContract } from "./join-token-store.contract.ts";
 import { keyStoreContract } from "./key-store.contract.ts";
 import { resourceStoreContract } from "./resource-store.contract.ts";
 import { sealedValueStoreContract } from "./sealed-value-store.contract.ts";
@@ -17,4 +18,5 @@ export function storeContract(makePlace: () => Promise<EmptyPlace>): void {
   authorityStoreContract(makePlace);
   sealedValueStoreContract(makePlace);
   evidenceStoreContract(makePlace);
+  joinTokenStoreContract(makePlace);
 }

@@ -4,6 +4,7 @@ import type { ChangeFeed, Epochs } from "./changes.ts";
 import type { AuthorityStore } from "./authority-store.ts";
 import type { AgentStateStore } from "./agent-state-store.ts";
 import type { EvidenceStore } from "./evidence-store.ts";
+import type { JoinTokenStore } from "./join-token-store.ts";
 import type { KeyStore } from "./key-store.ts";
 import type { ResourceStore } from "./resource-store.ts";
 import type { SealedValueStore } from "./sealed-value-store.ts";
@@ -17,6 +18,7 @@ export interface Store {
   readonly authorities: AuthorityStore;
   readonly sealedValues: SealedValueStore;
   readonly evidence: EvidenceStore;
+  readonly joinTokens: JoinTokenStore;
   epochs(): Promise<Epochs>;
   /** Absent where no other server can change anything here. */
   readonly feed?: ChangeFeed;

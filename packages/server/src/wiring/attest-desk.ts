@@ -19,10 +19,12 @@ import { newId } from "../kernel/ids.ts";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { type Result, ok, refuse } from "../kernel/result.ts";
 import type { EvidenceStore } from "../store/evidence-store.ts";
+import type { JoinTokenStore } from "../store/join-token-store.ts";
 
 export interface AttestParts {
   readonly clock: Clock;
   readonly evidence: EvidenceStore;
+  readonly joinTokens: JoinTokenStore;
   state(): PublishedState;
   audit(event: AuditEvent): Promise<void>;
 }
@@ -88,7 +90,7 @@ export class AttestDesk {
     const text = JSON.stringify(spec);
     const known = this.#providers.get(metadata.name);
     if (known?.spec === text) return known.provider;
-    const provider = makeTrustProvider(spec, this.#parts.clock);
+    const provider = makeTrustProvider(spec, this.#parts);
     if (provider !== undefined) this.#providers.set(metadata.name, { spec: text, provider });
     return provider;
   }

@@ -105,5 +105,24 @@ const authorities: Migration = {
   ],
 };
 
+/** Tokens that workloads join with, by their digest. */
+const joinTokens: Migration = {
+  name: "join tokens",
+  statements: ({ bigint, tableOptions }) => [
+    `create table join_tokens (
+       digest text primary key not null,
+       provider text not null,
+       name text not null,
+       expires_at ${bigint} not null
+     ) ${tableOptions}`,
+  ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
-export const MIGRATIONS: readonly Migration[] = [firstTables, sharedDatabase, usedEvidence, authorities];
+export const MIGRATIONS: readonly Migration[] = [
+  firstTables,
+  sharedDatabase,
+  usedEvidence,
+  authorities,
+  joinTokens,
+];

@@ -6,6 +6,7 @@ import { sqlAuthorityStore } from "./authorities.ts";
 import { sqlAgentStateStore } from "./agent-states.ts";
 import { type Announce, readEpochs } from "./epochs.ts";
 import { sqlEvidenceStore } from "./evidence.ts";
+import { sqlJoinTokenStore } from "./join-tokens.ts";
 import { sqlKeyStore } from "./keys.ts";
 import { sqlResourceStore } from "./resources.ts";
 import { sqlSealedValueStore } from "./sealed-values.ts";
@@ -30,6 +31,7 @@ export function sqlStore(db: Database, clock: Clock, engine: Engine): Store {
     keys: sqlKeyStore(db, clock, announce),
     sealedValues: sqlSealedValueStore(db, engine),
     evidence: sqlEvidenceStore(db, clock),
+    joinTokens: sqlJoinTokenStore(db, clock),
     epochs: () => readEpochs(db),
     async sealedUnder() {
       const rows = await db

@@ -48,6 +48,7 @@ export interface Tables {
     key_id: string;
     created_at: number;
   };
+  join_tokens: { digest: string; provider: string; name: string; expires_at: number };
   used_evidence: { digest: string; expires_at: number };
 }
 
