@@ -24,7 +24,7 @@ import { buildSnapshot } from "./gateway/snapshot.ts";
 import { ControlPlane } from "./governance/control-plane.ts";
 import { systemClock as clock } from "./kernel/clock.ts";
 import { newId } from "./kernel/ids.ts";
-import { faultFields, jsonLog, type Log } from "./kernel/log.ts";
+import { faultFields, type Log } from "./kernel/log.ts";
 import { ok, refuse } from "./kernel/result.ts";
 import { ecdsaSigningKey, ed25519SigningKey } from "./keys/signing-keys.ts";
 import { loadProfiles } from "./profiles/profile.ts";
@@ -44,8 +44,8 @@ import { openStorage } from "./wiring/open-storage.ts";
 import { profileFacts } from "./wiring/profile-facts.ts";
 import { tailOf } from "./wiring/audit-lines.ts";
 import { listResources } from "./wiring/list-resources.ts";
-import { LineWriter, writeAll } from "./wiring/line-writer.ts";
 import { operatorOf } from "./wiring/operator-of.ts";
+import { type RunningServer, runProcess } from "./wiring/run-process.ts";
 import { readinessProbes } from "./wiring/readiness-probes.ts";
 import { Telemetry } from "./wiring/telemetry.ts";
 import { makeJoinToken } from "./wiring/make-join-token.ts";
@@ -53,10 +53,7 @@ import { VaultKeys } from "./wiring/vault-keys.ts";
 
 const VERSION = "0.1.0";
 
-async function start(
-  config: Config,
-  log: Log,
-): Promise<{ stop(): Promise<void>; status(): Promise<StatusResponse> }> {
+async function start(config: Config, log: Log): Promise<RunningServer> {
   const { dataFolder } = config;
   const storage = await openStorage(config, clock, log);
   const { store, keys } = storage;
@@ -279,42 +276,10 @@ function serverStamp(change: "start" | "stop", notice?: string): AuditEvent {
   return serverEvent({ id: newId(time), time, change, version: VERSION, role: "all", notice });
 }
 
-const config = readConfig(process.argv.slice(2));
-const lines = new LineWriter(
-  (text) => writeAll(2, text),
-  (count) => log.write("warn", "lines of the log are missing: nobody read them in time", { count }),
-);
-const log = jsonLog(lines.line, clock.now, config.logLevel);
-const exit = async (code: number): Promise<never> => {
-  await lines.flush(1000);
-  process.exit(code);
-};
-// Node would print the words of the error, whatever they quote.
-process.on("uncaughtException", (error) => {
-  log.write("error", "the server failed and ends", faultFields(error));
-  void exit(1);
-});
 // Node would open its inspector, which reads all memory, on a port that every account of the machine can reach.
 process.on("SIGUSR1", () => {});
-try {
+const config = readConfig(process.argv.slice(2));
+await runProcess(config, (log) => {
   protectMemory();
-  const server = await start(config, log);
-  process.stdout.write(
-    config.json
-      ? `${JSON.stringify(await server.status())}\n`
-      : `postern is ready: data folder ${config.dataFolder}\n`,
-  );
-  let isStopping = false;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-    process.on(signal, () => {
-      if (isStopping) return;
-      isStopping = true;
-      server.stop().then(
-        () => exit(0),
-        () => exit(1),
-      );
-    });
-} catch (error) {
-  lines.line(`postern: ${error instanceof Error ? error.message : String(error)}\n`);
-  await exit(1);
-}
+  return start(config, log);
+});
