@@ -191,7 +191,7 @@ function unknownCommands(markdown: string): string[] {
   const npm = [...markdown.matchAll(/npm run ([a-z][a-z0-9:-]*)/g)].filter(
     ([, script = ""]) => !(script in scripts),
   );
-  const postern = [...markdown.matchAll(/(?:\.\/|`|\| |^)postern ((?:[a-z]+)(?: [^`\n|]*)?)/gm)].filter(
+  const postern = [...markdown.matchAll(/(?:\.\/|`|\| |^)postern ((?:[a-z-]+)(?: [^`\n|]*)?)/gm)].filter(
     ([, words]) => !isKnown(words!),
   );
   return [...npm, ...postern].map(([found]) => found);
