@@ -13,8 +13,19 @@ export interface X509SvidSpec extends certificate.Validity {
   /** SubjectPublicKeyInfo of a P-256 key, DER. */
   readonly publicKey: Buffer;
   readonly serial: Buffer;
-  readonly issuer: { readonly commonName: string; readonly publicKey: Buffer };
+  readonly issuer: SvidIssuer;
 }
+
+/** What every SVID of one authority says of it, DER. */
+export interface SvidIssuer {
+  readonly name: Buffer;
+  readonly authorityKey: Buffer;
+}
+
+export const svidIssuer = (commonName: string, publicKey: Buffer): SvidIssuer => ({
+  name: certificate.name(commonName),
+  authorityKey: certificate.authorityKey(publicKey),
+});
 
 const uriName = (uri: string, isCritical: boolean): Buffer =>
   certificate.extension("2.5.29.17", isCritical, der.sequence(der.implicit(6, Buffer.from(uri, "ascii"))));
@@ -25,6 +36,9 @@ const constraints = certificate.extension(
   true,
   der.sequence(der.boolean(true), der.integer(Buffer.from([0]))),
 );
+
+const EMPTY = der.sequence();
+const leafConstraints = certificate.basicConstraints(false);
 
 /** X509-SVID §4.3: where purposes stand, both must. */
 const purposes = certificate.extension(
@@ -49,18 +63,12 @@ export function writeSvidAuthority(spec: SvidAuthoritySpec, sign: certificate.Si
 /** An X.509-SVID, DER. Its subject is empty, so the SPIFFE ID is critical (RFC 5280 §4.1.2.6). */
 export function writeX509Svid(spec: X509SvidSpec, sign: certificate.SignDer): Buffer {
   const extensions = [
-    certificate.basicConstraints(false),
+    leafConstraints,
     certificate.leafUsage,
     purposes,
     uriName(spec.spiffeId, true),
     certificate.subjectKey(spec.publicKey),
-    certificate.authorityKey(spec.issuer.publicKey),
+    spec.issuer.authorityKey,
   ];
-  return certificate.writeCertificate(
-    spec,
-    certificate.name(spec.issuer.commonName),
-    der.sequence(),
-    extensions,
-    sign,
-  );
+  return certificate.writeCertificate(spec, spec.issuer.name, EMPTY, extensions, sign);
 }

@@ -4,7 +4,7 @@ import { generateKeyPairSync, randomBytes, sign as signBytes } from "node:crypto
 import * as certificate from "./certificate.ts";
 import * as der from "./der.ts";
 import { readCertificate } from "./read-certificate.ts";
-import { writeSvidAuthority, writeX509Svid } from "./svid-certificate.ts";
+import { svidIssuer, writeSvidAuthority, writeX509Svid } from "./svid-certificate.ts";
 import type { TrustBundle } from "./trust-bundle.ts";
 
 export const NOW = Date.UTC(2026, 5, 1);
@@ -47,7 +47,7 @@ export function bundleOf(trustDomain: string, ...authorities: readonly Buffer[])
 }
 
 export function testSvid(domain: TestTrustDomain, spiffeId = "spiffe://example.org/a"): Buffer {
-  const issuer = { commonName: domain.commonName, publicKey: domain.key.spki };
+  const issuer = svidIssuer(domain.commonName, domain.key.spki);
   const spec = { spiffeId, publicKey: testKey().spki, serial: serial(), ...validity(HOUR), issuer };
   return writeX509Svid(spec, domain.key.sign);
 }

@@ -27,6 +27,7 @@ import {
 } from "./authority-life.ts";
 import {
   type ActiveAuthority,
+  activeAuthority,
   bundleOf,
   type JwtSvid,
   signJwtSvid,
@@ -248,7 +249,7 @@ export class Issuer {
     const active = new Map<AuthorityKind, ActiveAuthority>();
     for (const kind of AUTHORITY_KINDS) {
       const stored = findActive(all, kind);
-      if (stored !== undefined) active.set(kind, { stored, key: await this.#keyOf(stored) });
+      if (stored !== undefined) active.set(kind, activeAuthority(stored, await this.#keyOf(stored)));
     }
     this.#state = { epoch, all, active, bundle: bundleOf(trustDomain, all, epoch) };
     if (before !== undefined) for (const listener of this.#listeners) listener();

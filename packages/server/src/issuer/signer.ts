@@ -6,7 +6,12 @@ import type { Secret } from "../kernel/secret.ts";
 import { writeJwtSvid } from "../identity/jwt-svid.ts";
 import { readCertificate } from "../identity/read-certificate.ts";
 import type { SpiffeId } from "../identity/spiffe-id.ts";
-import { writeSvidAuthority, writeX509Svid } from "../identity/svid-certificate.ts";
+import {
+  type SvidIssuer,
+  svidIssuer,
+  writeSvidAuthority,
+  writeX509Svid,
+} from "../identity/svid-certificate.ts";
 import type { TrustBundle } from "../identity/trust-bundle.ts";
 import type { EcdsaSigningKey } from "../keys/signing-keys.ts";
 import type { StoredAuthority } from "../store/authority-store.ts";
@@ -38,10 +43,21 @@ export interface JwtSvid {
   readonly expiresAt: number;
 }
 
+/** With what all of its documents have in common, computed once. */
 export interface ActiveAuthority {
   readonly stored: StoredAuthority;
   readonly key: EcdsaSigningKey;
+  readonly issuer: SvidIssuer;
+  /** `kid` */
+  readonly id: string;
 }
+
+export const activeAuthority = (stored: StoredAuthority, key: EcdsaSigningKey): ActiveAuthority => ({
+  stored,
+  key,
+  issuer: svidIssuer(commonNameOf(key.spki), key.spki),
+  id: jwtAuthorityId(key.spki),
+});
 
 /** A number that nobody can guess and that is not negative (RFC 5280 §4.1.2.2). */
 function newSerial(): Buffer {
@@ -74,11 +90,10 @@ export function writeAuthority(
 }
 
 export function signX509Svid(authority: ActiveAuthority, id: SpiffeId, life: number, now: number): X509Svid {
-  const { key, stored } = authority;
+  const { issuer, key, stored } = authority;
   const expiresAt = endOf(stored, life, now);
   const { publicKey, privateKey } = newSvidKey();
   const serial = newSerial();
-  const issuer = { commonName: commonNameOf(key.spki), publicKey: key.spki };
   const certificate = writeX509Svid(
     { spiffeId: id.uri, publicKey, serial, notBefore: now - BACKDATED, notAfter: expiresAt, issuer },
     key.sign,
@@ -103,7 +118,7 @@ export function signJwtSvid(
   const { key, stored } = authority;
   const expiresAt = endOf(stored, life, now);
   const token = writeJwtSvid(
-    { spiffeId: id.uri, audience, issuedAt: now, expiresAt, authorityId: jwtAuthorityId(key.spki) },
+    { spiffeId: id.uri, audience, issuedAt: now, expiresAt, authorityId: authority.id },
     key.signJose,
   );
   return { id, token, authority: authorityName(stored), expiresAt };

@@ -71,6 +71,12 @@ describe("a signing key", () => {
     const signature = key.sign(message);
     expect(signature[0]).toBe(0x30);
     expect(verify("sha256", message, publicKey, signature)).toBe(true);
+    // RFC 7518 §3.4: 64 bytes, whatever the numbers are.
+    for (let round = 0; round < 50; round++) {
+      const jose = key.signJose(message);
+      expect(jose).toHaveLength(64);
+      expect(verify("sha256", message, { key: publicKey, dsaEncoding: "ieee-p1363" }, jose)).toBe(true);
+    }
   });
 
   test("is stored sealed only and cannot be printed", async () => {

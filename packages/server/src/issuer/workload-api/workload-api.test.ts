@@ -14,7 +14,14 @@ import { verifyX509Svid } from "../../identity/verify-x509-svid.ts";
 import { silentLog } from "../../kernel/log.ts";
 import { ok, refuse, type Result } from "../../kernel/result.ts";
 import type { StoredAuthority } from "../../store/authority-store.ts";
-import { bundleOf, signJwtSvid, signX509Svid, writeAuthority } from "../signer.ts";
+import {
+  type ActiveAuthority,
+  activeAuthority,
+  bundleOf,
+  signJwtSvid,
+  signX509Svid,
+  writeAuthority,
+} from "../signer.ts";
 import { signingKey } from "../signing-key.fixture.ts";
 import { encodeLiterally } from "./hpack.ts";
 import { field, readFields } from "./protobuf.ts";
@@ -34,14 +41,14 @@ let standing: string | undefined;
 let recorded: string[];
 let isAuditBroken: boolean;
 let bundle: TrustBundle;
-let authorities: Map<"x509" | "jwt", { stored: StoredAuthority; key: ReturnType<typeof signingKey> }>;
+let authorities: Map<"x509" | "jwt", ActiveAuthority>;
 let lives: { x509: number; jwt: number };
 let clients: ClientHttp2Session[];
 let sockets: Socket[];
 
 function newAuthority(kind: "x509" | "jwt", generation: number) {
   const key = signingKey();
-  return { stored: writeAuthority({ trustDomain: "corp", kind, generation }, key, NOW), key };
+  return activeAuthority(writeAuthority({ trustDomain: "corp", kind, generation }, key, NOW), key);
 }
 
 const publish = (epoch: number, ...more: StoredAuthority[]) =>
