@@ -195,7 +195,7 @@ describe("postern attest", () => {
         .join("") +
         "kind: Agent\nmetadata: { name: joined }\nspec: { trustProvider: by-hand, selectors: [join-token:name=web-1] }\n",
     );
-    const made = await postern.postern(["join-token", "web-1", "--provider", "by-hand"]);
+    const made = await postern.postern(["join", "token", "web-1", "--provider", "by-hand"]);
     const token = made.stdout.trim();
     expect(token).toMatch(/^postern-join-[A-Za-z0-9_-]{43}$/);
     const redeem = (provider: string) =>
@@ -208,7 +208,7 @@ describe("postern attest", () => {
     const log = await postern.postern(["audit", "tail", "--json", "--lines", "1000"]);
     expect(log.stdout).toContain("by-hand/web-1");
     expect(log.stdout + postern.log).not.toContain(token);
-    expect((await postern.postern(["join-token", "web-1", "--provider", "ci"])).code).toBe(1);
+    expect((await postern.postern(["join", "token", "web-1", "--provider", "ci"])).code).toBe(1);
   });
 
   it("has no use for evidence of a local process, and knows the nearest provider", async () => {

@@ -71,8 +71,8 @@ function explanationLines(explanation: AttestExplanation): string[] {
 const printable = (line: string): string => line.replaceAll(/[\p{Cc}\p{Cf}]/gu, "\uFFFD");
 
 export const joinToken: Command = {
-  name: "join-token",
-  usage: "join-token NAME --provider NAME",
+  name: "join token",
+  usage: "join token NAME --provider NAME",
   summary: "make a token with which one workload proves, once, that it is NAME",
   flags: {
     provider: { type: "string", value: "NAME", help: "a TrustProvider of kind `join-token`" },
