@@ -114,7 +114,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   });
   const knownSecrets = new KnownSecrets(vault);
   // Ahead of the first request; where it fails, that request says so.
-  void knownSecrets.matcher().catch(() => {});
+  void Promise.resolve(knownSecrets.matcher()).catch(() => {});
   gateway = new Gateway(
     {
       controlPlane: {

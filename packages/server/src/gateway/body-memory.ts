@@ -56,14 +56,16 @@ export class BodyShare {
   }
 
   /** Collects the body, or refuses where it is larger than may be read now. */
-  async collect(body: MessageBody): Promise<Result<Buffer, BodyRefusal>> {
+  collect(body: MessageBody): Result<Buffer, BodyRefusal> | Promise<Result<Buffer, BodyRefusal>> {
     const { whole } = body;
-    if (whole !== undefined) {
-      if (whole.length > this.#limit) return refuse("request_too_large");
-      if (!this.#change(whole.length)) return refuse("gateway_busy");
-      this.#taken += whole.length;
-      return ok(whole);
-    }
+    if (whole === undefined) return this.#collectPieces(body);
+    if (whole.length > this.#limit) return refuse("request_too_large");
+    if (!this.#change(whole.length)) return refuse("gateway_busy");
+    this.#taken += whole.length;
+    return ok(whole);
+  }
+
+  async #collectPieces(body: MessageBody): Promise<Result<Buffer, BodyRefusal>> {
     // One buffer that grows: pieces of a byte each would cost a hundred times what they hold.
     let buffer: Buffer = Buffer.alloc(0);
     let size = 0;

@@ -9,6 +9,8 @@ import { type Result, ok, refuse } from "../kernel/result.ts";
 
 export type FieldRefusal = "not_json" | "not_an_object" | "not_a_string" | "duplicate_field";
 
+type FieldAnswer = Result<string | undefined, FieldRefusal>;
+
 /** Deeper nesting than this is no request of any known API, and breaks parsers that recurse. */
 const DEEPEST = 256;
 /** Bytes that are read before others get their turn. */
@@ -22,12 +24,18 @@ const LONGEST_VALUE = 4096;
  * A field that is there twice is refused, in any spelling: parsers differ in which one they take, and some
  * ignore case in keys, so the model that was decided need not be the model that is used.
  */
-export async function topLevelString(
+export function topLevelString(
   body: Buffer,
   field: string,
-): Promise<Result<string | undefined, FieldRefusal>> {
+): FieldAnswer | Promise<FieldAnswer> {
   if (!isUtf8(body)) return refuse("not_json");
   const scan = new Scan(body, field);
+  const status = scan.run(SLICE);
+  if (status === "more") return inSlices(scan);
+  return status === "invalid" ? refuse("not_json") : scan.result();
+}
+
+async function inSlices(scan: Scan): Promise<FieldAnswer> {
   for (let status = scan.run(SLICE); status !== "done"; status = scan.run(SLICE)) {
     if (status === "invalid") return refuse("not_json");
     // The slices are read one after the other.

@@ -34,7 +34,7 @@ export async function passMessages(
   const { answer, credential } = conversation;
   const agent = switchOver(exchange, conversation, receipt);
   const relay = new Relay(agent, conversation.stream, {
-    matcher: () => parts.knownSecrets.matcher(credential.secret),
+    matcher: async () => parts.knownSecrets.matcher(credential.secret),
     objection: objectionTo(conversation, parts),
     toUpstream: outcome.onLeaving,
     toAgent: outcome.onChunk,

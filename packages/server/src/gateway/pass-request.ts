@@ -259,33 +259,27 @@ function decisionRecord(
   { canonical, caller: identified, matched }: Progress,
   decided: Result<Decided, Refusal>,
 ): DecisionRecord {
-  const host = matched?.host ?? canonical?.host;
+  const allow = decided.ok ? decided.value.allow : undefined;
+  const refused = decided.ok ? undefined : decided.reason;
   return {
     id,
     time: parts.clock.now(),
     run: caller.run,
     isolated: caller.isolated,
     policyDigest: parts.controlPlane.snapshot.policyDigest,
-    ...(identified === undefined ? {} : { caller: identified }),
-    ...(canonical === undefined ? {} : { mode: canonical.mode, method: canonical.method }),
-    ...(host === undefined ? {} : { host }),
-    ...(canonical === undefined ? {} : { path: matched?.canonical.path ?? canonical.path }),
-    ...(matched === undefined ? {} : { serverWorkload: matched.workload.name }),
-    ...(matched?.operation === undefined ? {} : { operation: matched.operation }),
-    ...(matched?.model === undefined ? {} : { model: matched.model }),
-    ...(decided.ok
-      ? {
-          outcome: "allow",
-          reasons: [],
-          policies: decided.value.allow.policies,
-          credentialProvider: decided.value.allow.credentialProvider,
-        }
-      : {
-          outcome: "deny",
-          code: decided.reason.code,
-          detail: decided.reason.detail,
-          reasons: decided.reason.reasons ?? [],
-          policies: decided.reason.policies ?? [],
-        }),
+    caller: identified,
+    mode: canonical?.mode,
+    method: canonical?.method,
+    host: matched?.host ?? canonical?.host,
+    path: matched?.canonical.path ?? canonical?.path,
+    serverWorkload: matched?.workload.name,
+    operation: matched?.operation,
+    model: matched?.model,
+    outcome: decided.ok ? "allow" : "deny",
+    code: refused?.code,
+    detail: refused?.detail,
+    reasons: refused?.reasons ?? [],
+    policies: allow?.policies ?? refused?.policies ?? [],
+    credentialProvider: allow?.credentialProvider,
   };
 }

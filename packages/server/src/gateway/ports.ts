@@ -53,11 +53,11 @@ export interface IdentifiedCaller {
   readonly process: { readonly pid: number; readonly path: string };
 }
 
-/** A connection's caller. Asked once per request; the answer may be cached while nothing changes. */
+/** A connection's caller. Asked for each request; at once where the answer is known and nothing has changed. */
 export interface Caller {
   readonly run: string;
   readonly isolated: boolean;
-  identify(epoch: number): Promise<Result<IdentifiedCaller, string>>;
+  identify(epoch: number): Result<IdentifiedCaller, string> | Promise<Result<IdentifiedCaller, string>>;
 }
 
 /** Usable means of access with the secret in it. */
@@ -68,34 +68,34 @@ export interface Credential {
 }
 
 export interface CredentialSource {
-  obtain(allow: Allow): Promise<Result<Credential, string>>;
+  obtain(allow: Allow): Result<Credential, string> | Promise<Result<Credential, string>>;
 }
 
 /** Every secret of the vault, to be looked for in what leaves and in what comes back. */
 export interface KnownSecrets {
   /** Knows `injected` too, whatever the vault holds by now. Rejects where secrets were never readable. */
-  matcher(injected?: Secret): Promise<Matcher>;
+  matcher(injected?: Secret): Matcher | Promise<Matcher>;
 }
 
 export interface DecisionRecord {
   readonly id: string;
   readonly time: Instant;
   readonly outcome: "allow" | "deny";
-  readonly code?: string;
+  readonly code?: string | undefined;
   readonly reasons: readonly string[];
   readonly policies: readonly string[];
-  readonly detail?: string;
-  readonly caller?: IdentifiedCaller;
+  readonly detail?: string | undefined;
+  readonly caller?: IdentifiedCaller | undefined;
   readonly run: string;
   readonly isolated: boolean;
-  readonly mode?: "base-url" | "proxy" | "connect";
-  readonly method?: string;
-  readonly host?: string;
-  readonly path?: string;
-  readonly serverWorkload?: string;
-  readonly operation?: string;
-  readonly model?: string;
-  readonly credentialProvider?: string;
+  readonly mode?: "base-url" | "proxy" | "connect" | undefined;
+  readonly method?: string | undefined;
+  readonly host?: string | undefined;
+  readonly path?: string | undefined;
+  readonly serverWorkload?: string | undefined;
+  readonly operation?: string | undefined;
+  readonly model?: string | undefined;
+  readonly credentialProvider?: string | undefined;
   readonly policyDigest: string;
 }
 
@@ -103,14 +103,14 @@ export interface OutcomeRecord {
   readonly id: string;
   readonly time: Instant;
   readonly decisionId: string;
-  readonly agent?: string;
-  readonly serverWorkload?: string;
-  readonly status?: number;
-  readonly code?: string;
+  readonly agent?: string | undefined;
+  readonly serverWorkload?: string | undefined;
+  readonly status?: number | undefined;
+  readonly code?: string | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly durationMs: number;
-  readonly usage?: Readonly<Record<string, number>>;
+  readonly usage?: Readonly<Record<string, number>> | undefined;
   readonly scrubbed: number;
   readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
 }
@@ -126,15 +126,15 @@ export interface AuditSink {
 export interface ExchangeTiming {
   readonly begun: number;
   /** The body, where it was needed for that, has been read. */
-  readonly decided?: number;
-  readonly connecting?: number;
-  readonly connected?: number;
+  readonly decided?: number | undefined;
+  readonly connecting?: number | undefined;
+  readonly connected?: number | undefined;
   /** The request is on its way to the upstream. */
-  readonly sent?: number;
+  readonly sent?: number | undefined;
   /** The head of the upstream's answer is there. */
-  readonly answered?: number;
+  readonly answered?: number | undefined;
   /** Answering the agent begins. */
-  readonly answering?: number;
+  readonly answering?: number | undefined;
   readonly ended: number;
 }
 

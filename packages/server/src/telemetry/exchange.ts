@@ -2,29 +2,29 @@
 /** What of a request that is over is looked at here: parts of the gateway's records, and none that quote the agent. */
 
 export interface EndedDecision {
-  readonly caller?: { readonly agent: string };
+  readonly caller?: { readonly agent: string } | undefined;
   readonly run: string;
-  readonly method?: string;
+  readonly method?: string | undefined;
   /** Only of use where `serverWorkload` is there: it is one of its hosts then. */
-  readonly host?: string;
-  readonly serverWorkload?: string;
-  readonly operation?: string;
+  readonly host?: string | undefined;
+  readonly serverWorkload?: string | undefined;
+  readonly operation?: string | undefined;
   /** As the agent wrote it. */
-  readonly model?: string;
+  readonly model?: string | undefined;
 }
 
 export interface EndedOutcome {
   readonly decisionId: string;
   /** Wall clock, milliseconds, of the end. */
   readonly time: number;
-  readonly agent?: string;
-  readonly serverWorkload?: string;
-  readonly status?: number;
-  readonly code?: string;
+  readonly agent?: string | undefined;
+  readonly serverWorkload?: string | undefined;
+  readonly status?: number | undefined;
+  readonly code?: string | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly durationMs: number;
-  readonly usage?: Readonly<Record<string, number>>;
+  readonly usage?: Readonly<Record<string, number>> | undefined;
   readonly scrubbed: number;
   readonly ended: string;
 }
@@ -32,12 +32,12 @@ export interface EndedOutcome {
 /** Milliseconds of a monotonic clock. */
 export interface EndedTiming {
   readonly begun: number;
-  readonly decided?: number;
-  readonly connecting?: number;
-  readonly connected?: number;
-  readonly sent?: number;
-  readonly answered?: number;
-  readonly answering?: number;
+  readonly decided?: number | undefined;
+  readonly connecting?: number | undefined;
+  readonly connected?: number | undefined;
+  readonly sent?: number | undefined;
+  readonly answered?: number | undefined;
+  readonly answering?: number | undefined;
   readonly ended: number;
 }
 

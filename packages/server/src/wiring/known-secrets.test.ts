@@ -13,12 +13,14 @@ function vaultOf(list: readonly Secret[]) {
   const vault = {
     list,
     isBroken: false,
+    isKnown: false,
     reads: 0,
     allSecrets: async (): Promise<readonly Secret[]> => {
       vault.reads++;
       if (vault.isBroken) throw new Error("the database is away");
       return vault.list;
     },
+    knownSecrets: (): readonly Secret[] | undefined => (vault.isKnown ? vault.list : undefined),
   };
   return vault;
 }
@@ -28,6 +30,22 @@ const finds = (matcher: Matcher, index: number): boolean =>
   holdsPattern(matcher, Buffer.from(nameOf(index)));
 
 describe("known secrets", () => {
+  it("are there at once while nothing changes, and not before a change was taken over", async () => {
+    const vault = vaultOf(secretsOf(0, 3));
+    vault.isKnown = true;
+    const known = new KnownSecrets(vault);
+    expect(known.matcher()).toBeInstanceOf(Promise);
+    await known.matcher();
+    const atOnce = known.matcher();
+    expect(atOnce).not.toBeInstanceOf(Promise);
+    expect(finds(atOnce as Matcher, 2)).toBe(true);
+    expect(finds(known.matcher(Secret.fromUtf8(nameOf(9))) as Matcher, 9)).toBe(true);
+    vault.list = secretsOf(0, 5);
+    const changed = known.matcher();
+    expect(changed).toBeInstanceOf(Promise);
+    expect(finds(await changed, 4)).toBe(true);
+  });
+
   it("are all of the vault, from the first request on", async () => {
     const matcher = await new KnownSecrets(vaultOf(secretsOf(0, 500))).matcher();
     expect([0, 1, 250, 499, 500].map((index) => finds(matcher, index))).toEqual([

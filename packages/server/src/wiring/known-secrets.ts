@@ -14,6 +14,8 @@ import type { Secret } from "../kernel/secret.ts";
 export interface SecretSource {
   /** The same array as long as nothing has changed. */
   allSecrets(): Promise<readonly Secret[]>;
+  /** The same without waiting, where it is known. */
+  knownSecrets(): readonly Secret[] | undefined;
 }
 
 /** How long, in milliseconds, a build may keep others waiting. */
@@ -44,7 +46,12 @@ export class KnownSecrets {
    * Looks for all secrets of the vault, and for `injected` whether it is one of them yet or not. Where they
    * cannot be read, those that were known before do; rejects where there are none.
    */
-  async matcher(injected?: Secret): Promise<Matcher> {
+  matcher(injected?: Secret): Matcher | Promise<Matcher> {
+    const known = this.#source.knownSecrets();
+    return known !== undefined && known === this.#list ? this.#with(injected) : this.#whenTaken(injected);
+  }
+
+  async #whenTaken(injected: Secret | undefined): Promise<Matcher> {
     let list = this.#list;
     try {
       list = await this.#source.allSecrets();
@@ -52,6 +59,10 @@ export class KnownSecrets {
       if (list === undefined) throw error;
     }
     if (list !== undefined && list !== this.#list) await this.#take(list);
+    return this.#with(injected);
+  }
+
+  #with(injected: Secret | undefined): Matcher {
     const { matcher, digests } = this.#current;
     if (injected === undefined) return matcher;
     const single = this.#singleOf(injected);

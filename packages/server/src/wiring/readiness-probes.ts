@@ -29,7 +29,7 @@ export function readinessProbes(parts: ProbedParts): Readonly<Record<string, Pro
           : undefined,
     vault: () => unless(vault.allSecrets(), "the secrets of the vault cannot be opened"),
     secret_search: () =>
-      unless(knownSecrets.matcher(), "requests and answers cannot be searched for secrets"),
+      unless(Promise.resolve(knownSecrets.matcher()), "requests and answers cannot be searched for secrets"),
   };
 }
 

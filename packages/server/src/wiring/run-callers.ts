@@ -24,34 +24,53 @@ function authoritiesOf({ localPort }: Socket): readonly string[] {
 }
 
 /**
- * How long a process is taken for what it was: reading it costs a dozen system calls. A process that turns
- * into another program could as well have made that program's call just before.
+ * How long, in milliseconds, a process is taken for what it was: reading it costs a dozen system calls. A process
+ * that turns into another program could as well have made that program's call just before.
  */
-const RECHECK_MS = 100;
+const RECHECK = 100;
 
 /** One answer per connection and epoch: a changed agent is matched again, the process is not read again. */
 function callerOf(pending: PendingCaller, resources: () => ResourceSet): Caller {
-  let known: { epoch: number; answer: Promise<Result<IdentifiedCaller, string>> } | undefined;
-  let checkedAt = -Infinity;
+  let known: { readonly epoch: number; readonly answer: Promise<Identified>; settled?: Identified } | undefined;
   return {
     run: pending.run.id,
     isolated: pending.run.isolated,
-    identify: async (epoch) => {
-      if (known?.epoch !== epoch) known = { epoch, answer: identify(pending, resources()) };
-      const answer = await known.answer;
-      if (!answer.ok || performance.now() - checkedAt < RECHECK_MS) return answer;
-      const facts = await pending.identify();
-      if (facts.ok && !facts.value.stillHolds()) return refuse("caller_changed");
-      checkedAt = performance.now();
-      return answer;
+    identify: (epoch) => {
+      if (known?.epoch !== epoch) {
+        const asked: typeof known = { epoch, answer: identify(pending, resources()) };
+        known = asked;
+        asked.answer.then(
+          (answer) => (asked.settled = answer),
+          () => {},
+        );
+      }
+      return known.settled === undefined ? known.answer.then(checked) : checked(known.settled);
     },
   };
+}
+
+interface Found {
+  readonly caller: IdentifiedCaller;
+  /** Whether the processes are still what they were. */
+  stillHolds(): boolean;
+  checkedAt: number;
+}
+
+type Identified = Result<Found, string>;
+
+function checked(found: Identified): Result<IdentifiedCaller, string> {
+  if (!found.ok) return found;
+  const now = performance.now();
+  if (now - found.value.checkedAt < RECHECK) return ok(found.value.caller);
+  if (!found.value.stillHolds()) return refuse("caller_changed");
+  found.value.checkedAt = now;
+  return ok(found.value.caller);
 }
 
 async function identify(
   pending: PendingCaller,
   resources: ResourceSet,
-): Promise<Result<IdentifiedCaller, string>> {
+): Promise<Identified> {
   const facts = await pending.identify();
   if (!facts.ok) return facts;
   const agents = resources
@@ -62,11 +81,12 @@ async function identify(
   if (!agent.ok) return refuse(agent.reason.code);
   const [first] = facts.value.processes;
   if (first === undefined) return refuse("no_process");
-  return ok({
+  const caller = {
     agent: agent.value.name,
     run: pending.run.id,
     isolated: pending.run.isolated,
     selectors: [...selectorsOf(first, facts.value.run)],
     process: { pid: first.pid, path: first.path },
-  });
+  };
+  return ok({ caller, stillHolds: () => facts.value.stillHolds(), checkedAt: -Infinity });
 }

@@ -46,6 +46,11 @@ export class Vault implements CredentialProviderKind {
     });
   }
 
+  /** The newest version, where it was resolved before and has not changed since. */
+  known(secretName: string): Credential | undefined {
+    return this.#newest.known(secretName);
+  }
+
   /** Adds a version, which is the one in use as soon as this returns. The bytes are taken as they are. */
   async setSecret(name: string, secret: Secret): Promise<Result<SecretVersion, VaultRefusal>> {
     const problem = problemOf(name, secret);
@@ -81,6 +86,11 @@ export class Vault implements CredentialProviderKind {
       return Promise.all(rows.map((row) => this.#open(row)));
     });
     return secrets ?? [];
+  }
+
+  /** The same array, where it was read before and nothing has changed since. */
+  knownSecrets(): readonly Secret[] | undefined {
+    return this.#all.known("");
   }
 
   /** Drops what is in memory: another server has changed secrets. */

@@ -116,7 +116,7 @@ export interface UpstreamConnection {
   readonly [connectionBrand]: true;
   readonly authority: string;
   /** Sends one request; the connection is given back by itself when the answer has been read to its end. */
-  send(request: UpstreamRequest, ending: Ending): Promise<UpstreamAnswer>;
+  send(request: UpstreamRequest, ending: Ending): Promise<UpgradeAnswer>;
   /** Sends a request that asks for another protocol. */
   upgrade(request: UpstreamRequest, ending: Ending): Promise<UpgradeAnswer>;
   /** Gives the connection back unused. */

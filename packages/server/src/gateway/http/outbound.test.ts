@@ -40,8 +40,8 @@ const answering = (bytes: string, end = false) =>
   });
 
 const get: UpstreamRequest = { method: "GET", target: "/", headers: [["host", "x"]], body: undefined };
-const send = (connection: OutboundConnection, request = get, onFree = () => {}) =>
-  connection.send(request, new Ending(), onFree);
+const send = async (connection: OutboundConnection, request = get, onFree = () => {}) =>
+  (await connection.send(request, new Ending(), onFree)).answer;
 
 describe("an upstream's answer that is not one unambiguous answer", () => {
   it.each([
@@ -127,7 +127,7 @@ describe("a connection", () => {
       const answer = connection.send(get, ending, () => {});
       if (bytes === "") ending.end();
       else {
-        const { body } = await answer;
+        const { body } = (await answer).answer;
         ending.end();
         await expect(textOf(body)).rejects.toBeInstanceOf(Fault);
       }

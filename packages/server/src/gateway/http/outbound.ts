@@ -69,8 +69,8 @@ export class OutboundConnection {
   }
 
   /** `onFree` is called once, when the answer was read to its end and the connection can be used again. */
-  async send(request: UpstreamRequest, ending: Ending, onFree: () => void): Promise<UpstreamAnswer> {
-    return (await this.#exchange(request, false, ending, onFree)).answer;
+  send(request: UpstreamRequest, ending: Ending, onFree: () => void): Promise<UpgradeAnswer> {
+    return this.#exchange(request, false, ending, onFree);
   }
 
   /** The same for a request that asks for another protocol. */

@@ -20,7 +20,7 @@ export const sendUpstream = (
   request: UpstreamRequest,
   ending: Ending,
 ): Promise<Result<UpgradeAnswer, Refusal>> =>
-  attempted(async () => ({ answer: await connection.send(request, ending) }));
+  attempted(connection.send(request, ending));
 
 /** The same for a WebSocket handshake. An upstream that agrees to something else than was offered is refused. */
 export async function shakeHands(
@@ -29,7 +29,7 @@ export async function shakeHands(
   ending: Ending,
 ): Promise<Result<UpgradeAnswer, Refusal>> {
   const offered = offer(request);
-  const sent = await attempted(() => connection.upgrade(offered.request, ending));
+  const sent = await attempted(connection.upgrade(offered.request, ending));
   if (!sent.ok || sent.value.stream === undefined) return sent;
   const agreed = checkSwitch(sent.value.answer, offered);
   if (agreed.ok) return sent;
@@ -37,9 +37,9 @@ export async function shakeHands(
   return agreed;
 }
 
-async function attempted(send: () => Promise<UpgradeAnswer>): Promise<Result<UpgradeAnswer, Refusal>> {
+async function attempted(sent: Promise<UpgradeAnswer>): Promise<Result<UpgradeAnswer, Refusal>> {
   try {
-    return ok(await send());
+    return ok(await sent);
   } catch (error) {
     return refuse(
       error instanceof Fault

@@ -113,11 +113,11 @@ export class Outcome {
       durationMs: Math.max(0, now - this.#startedAt),
       scrubbed: this.#answer?.scrubbed() ?? 0,
       ended: this.#ended,
-      ...(agent === undefined ? {} : { agent }),
-      ...(serverWorkload === undefined ? {} : { serverWorkload }),
-      ...(this.#answer === undefined ? {} : { status: this.#answer.status }),
-      ...(this.#code === undefined ? {} : { code: this.#code }),
-      ...(usage === undefined ? {} : { usage }),
+      agent,
+      serverWorkload,
+      status: this.#answer?.status,
+      code: this.#code,
+      usage,
     };
     try {
       this.#audit.outcome(record);

@@ -5,12 +5,23 @@ import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { Caller, IdentifiedCaller, Snapshot } from "../ports.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
-export async function identifyAgent(
+/** At once where the caller is known. */
+export function identifyAgent(
   caller: Caller,
   snapshot: Snapshot,
   clock: Clock,
-): Promise<Result<IdentifiedCaller, Refusal>> {
-  const identified = await caller.identify(snapshot.epoch);
+): Result<IdentifiedCaller, Refusal> | Promise<Result<IdentifiedCaller, Refusal>> {
+  const identified = caller.identify(snapshot.epoch);
+  return identified instanceof Promise
+    ? identified.then((answer) => agentOf(answer, snapshot, clock))
+    : agentOf(identified, snapshot, clock);
+}
+
+function agentOf(
+  identified: Result<IdentifiedCaller, string>,
+  snapshot: Snapshot,
+  clock: Clock,
+): Result<IdentifiedCaller, Refusal> {
   // Before identity is known the answer is one and the same; the reason goes to the audit log only.
   if (!identified.ok)
     return refuse(

@@ -30,16 +30,26 @@ export class UpstreamConnections {
   readonly #open = new Set<OutboundConnection>();
   readonly #clockwork = setInterval(() => this.#checkTimes(), CHECK_EVERY).unref();
 
-  async connect(
+  /** At once where there is an idle connection. */
+  connect(
     agent: string,
     workload: GatewayWorkload,
     host: string,
     ending: Ending,
-  ): Promise<Result<UpstreamConnection, Refusal>> {
+  ): Result<UpstreamConnection, Refusal> | Promise<Result<UpstreamConnection, Refusal>> {
     const authority = workload.port === 443 ? host : `${host}:${workload.port}`;
     const key = `${agent}\n${workload.name}\n${authority}`;
     const idle = this.#takeIdle(key, workload);
-    if (idle !== undefined) return ok(idle.upstream);
+    return idle === undefined ? this.#dial(key, workload, host, authority, ending) : ok(idle.upstream);
+  }
+
+  async #dial(
+    key: string,
+    workload: GatewayWorkload,
+    host: string,
+    authority: string,
+    ending: Ending,
+  ): Promise<Result<UpstreamConnection, Refusal>> {
     const socket = await dial({ ...workload, host }, ending.signal());
     if (!socket.ok) return refuse(refusal(socket.reason.code, socket.reason.detail));
     const connection = new OutboundConnection(socket.value);
