@@ -132,7 +132,9 @@ export class Gateway {
     caller: Caller,
     socket: Duplex,
   ): Promise<void> {
-    const identified = await Promise.resolve(caller.identify(this.#parts.controlPlane.snapshot.epoch)).catch(() => undefined);
+    const identified = await Promise.resolve(caller.identify(this.#parts.controlPlane.snapshot.epoch)).catch(
+      () => undefined,
+    );
     const target = parseAuthority(request.target, 443);
     await this.#refuse(socket, caller, reason, {
       mode: "connect",

@@ -24,10 +24,7 @@ const LONGEST_VALUE = 4096;
  * A field that is there twice is refused, in any spelling: parsers differ in which one they take, and some
  * ignore case in keys, so the model that was decided need not be the model that is used.
  */
-export function topLevelString(
-  body: Buffer,
-  field: string,
-): FieldAnswer | Promise<FieldAnswer> {
+export function topLevelString(body: Buffer, field: string): FieldAnswer | Promise<FieldAnswer> {
   if (!isUtf8(body)) return refuse("not_json");
   const scan = new Scan(body, field);
   const status = scan.run(SLICE);

@@ -31,7 +31,8 @@ const RECHECK = 100;
 
 /** One answer per connection and epoch: a changed agent is matched again, the process is not read again. */
 function callerOf(pending: PendingCaller, resources: () => ResourceSet): Caller {
-  let known: { readonly epoch: number; readonly answer: Promise<Identified>; settled?: Identified } | undefined;
+  let known:
+    { readonly epoch: number; readonly answer: Promise<Identified>; settled?: Identified } | undefined;
   return {
     run: pending.run.id,
     isolated: pending.run.isolated,
@@ -67,10 +68,7 @@ function checked(found: Identified): Result<IdentifiedCaller, string> {
   return ok(found.value.caller);
 }
 
-async function identify(
-  pending: PendingCaller,
-  resources: ResourceSet,
-): Promise<Identified> {
+async function identify(pending: PendingCaller, resources: ResourceSet): Promise<Identified> {
   const facts = await pending.identify();
   if (!facts.ok) return facts;
   const agents = resources

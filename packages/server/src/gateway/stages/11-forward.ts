@@ -19,8 +19,7 @@ export const sendUpstream = (
   connection: UpstreamConnection,
   request: UpstreamRequest,
   ending: Ending,
-): Promise<Result<UpgradeAnswer, Refusal>> =>
-  attempted(connection.send(request, ending));
+): Promise<Result<UpgradeAnswer, Refusal>> => attempted(connection.send(request, ending));
 
 /** The same for a WebSocket handshake. An upstream that agrees to something else than was offered is refused. */
 export async function shakeHands(
