@@ -55,9 +55,7 @@ async function checkSecond(
 }
 
 async function seenByUs({
-  status,
-  headers,
-  body,
+  answer: { status, headers, body },
 }: Awaited<ReturnType<OutboundConnection["send"]>>): Promise<SeenAnswer> {
   const chunks: Buffer[] = [];
   let isWhole = true;
