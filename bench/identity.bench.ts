@@ -99,7 +99,7 @@ async function attestUs(): Promise<number> {
   const search = { run, processes, holders: new HolderSearch(processes), hashes: new ExecutableHashes() };
   const agents = [{ name: "one", selectors: [`process:uid=${process.getuid?.() ?? 0}`] }];
   const once = async (): Promise<void> => {
-    const facts = identifyUnixCaller(search, { pid: process.pid, pidfd: undefined });
+    const facts = await identifyUnixCaller(search, { pid: process.pid, pidfd: undefined });
     if (!facts.ok || !facts.value.stillHolds())
       throw new Error("the benchmark's own process was not identified");
     const agent = await attestCaller(facts.value, agents);
