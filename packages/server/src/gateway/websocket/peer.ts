@@ -35,6 +35,14 @@ export class Peer {
     return this.#wasClosed;
   }
 
+  /** Resolves when the stream is closed, whatever closed it. */
+  closed(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.stream.closed) resolve();
+      else this.stream.once("close", resolve);
+    });
+  }
+
   /** Pieces as they come, to the end of the stream. What is not taken yet waits in the stream. */
   async *chunks(): AsyncGenerator<Buffer, void> {
     try {

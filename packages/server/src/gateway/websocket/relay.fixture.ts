@@ -33,14 +33,14 @@ export class Watch implements RelayWatch {
 
 /** The far end of a stream: speaks frames, and remembers what it heard. */
 export class FarEnd {
-  readonly stream: Duplex;
+  readonly stream: Socket;
   readonly writer: FrameWriter;
   readonly heard: string[] = [];
   readonly #reader: FrameReader;
   #open: Buffer[] = [];
   #answersPings = false;
 
-  constructor(name: "agent" | "upstream", stream: Duplex) {
+  constructor(name: "agent" | "upstream", stream: Socket) {
     this.stream = stream;
     // It plays the agent by writing what an agent writes, which is what goes to an upstream.
     this.writer = new FrameWriter(name === "agent" ? "upstream" : "agent");

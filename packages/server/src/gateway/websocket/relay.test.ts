@@ -119,6 +119,19 @@ describe("an end", () => {
     expect(await upstream.all()).toEqual(["close 1001"]);
   });
 
+  it("of either by a reset is no more than that", async () => {
+    const one = await relayed();
+    one.upstream.listen();
+    one.agent.stream.resetAndDestroy();
+    expect(await one.ended).toEqual({ how: "client_aborted" });
+    expect(await one.upstream.all()).toEqual(["close 1001"]);
+    const other = await relayed();
+    other.agent.listen();
+    other.upstream.stream.resetAndDestroy();
+    expect(await other.ended).toEqual({ how: "upstream_failed" });
+    expect(await other.agent.all()).toEqual(["close 1014 the upstream broke off"]);
+  });
+
   it("of the upstream without a word is told to the agent", async () => {
     const { agent, upstream, ended } = await relayed();
     agent.listen();
@@ -173,7 +186,7 @@ describe("an end", () => {
     agent.listen();
     watch.isReadable = false;
     upstream.text("late");
-    expect(await ended).toEqual({ how: "upstream_failed" });
+    expect(await ended).toMatchObject({ how: "refused", reason: { code: "credential_unavailable" } });
     expect(await agent.all()).toEqual(["close 1011 the secrets of the vault cannot be read"]);
   });
 });

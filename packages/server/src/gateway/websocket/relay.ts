@@ -5,11 +5,11 @@
  * One piece at a time and direction: who reads slowly is read slowly. Frames are written anew, so what leaves is
  * well-formed whatever came.
  */
-import { once } from "node:events";
 import type { Duplex } from "node:stream";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Matcher } from "../../guard/pattern-matcher.ts";
 import type { Ending } from "../ending.ts";
-import type { Refusal } from "../stages/refusal.ts";
+import { type Refusal, refusal } from "../stages/refusal.ts";
 import type { Piece } from "./frame-reader.ts";
 import { AnswerGuard, type MessageGuard, RequestGuard } from "./guard-messages.ts";
 import { Peer } from "./peer.ts";
@@ -43,6 +43,10 @@ interface Farewell {
   readonly upstream: readonly [code: number, reason: string];
 }
 
+const UNREADABLE = refusal("credential_unavailable", "the secrets of the vault cannot be read");
+/** Frames that pass before others get their turn. */
+const SLICE = 256;
+
 /** RFC 6455 §7.4.1, and 1014 of IANA's registry. */
 const GOING_AWAY: Farewell["upstream"] = [1001, ""];
 const BAD_GATEWAY = (why: string): Farewell => ({ agent: [1014, why], upstream: GOING_AWAY });
@@ -73,7 +77,7 @@ export class Relay {
   /** Resolves when both streams are closed. `ending` destroys them at once. */
   async run(ending: Ending): Promise<RelayEnd> {
     const peers = [this.#agent, this.#upstream];
-    const closed = peers.map(async ({ stream }) => stream.closed || (await once(stream, "close")));
+    const closed = peers.map((peer) => peer.closed());
     const destroy = (): void => {
       this.#end ??= { how: "client_aborted" };
       for (const { stream } of peers) stream.destroy();
@@ -94,21 +98,35 @@ export class Relay {
     for await (const chunk of from.chunks()) {
       if (this.#end !== undefined || from.hasClosed) continue;
       const matcher = await this.#watch.matcher().catch(() => undefined);
-      if (matcher === undefined) {
+      if (matcher === undefined)
         this.#conclude(
-          { how: "upstream_failed" },
-          { agent: [1011, "the secrets of the vault cannot be read"], upstream: GOING_AWAY },
+          { how: "refused", reason: UNREADABLE },
+          { agent: [1011, UNREADABLE.detail], upstream: GOING_AWAY },
         );
-        continue;
-      }
-      for (const piece of from.reader.read(chunk)) {
-        const objection = this.#watch.objection();
-        if (objection !== undefined) this.#object(objection, { how: "cut" });
-        if (this.#end !== undefined) break;
-        await this.#pass(piece, from, to, guard, matcher);
-      }
+      else await this.#carryChunk(chunk, from, to, guard, matcher);
     }
     this.#lost(from);
+  }
+
+  async #carryChunk(
+    chunk: Buffer,
+    from: Peer,
+    to: Peer,
+    guard: MessageGuard,
+    matcher: Matcher,
+  ): Promise<void> {
+    let pieces = 0;
+    for (const piece of from.reader.read(chunk)) {
+      const objection = this.#watch.objection();
+      if (objection !== undefined) this.#object(objection, { how: "cut" });
+      if (this.#end !== undefined) return;
+      // The order of the frames is the order in which they pass.
+      // oxlint-disable-next-line no-await-in-loop
+      await this.#pass(piece, from, to, guard, matcher);
+      // A chunk may hold ten thousand empty frames; others get their turn in between.
+      // oxlint-disable-next-line no-await-in-loop
+      if (++pieces % SLICE === 0) await nextTurn();
+    }
   }
 
   async #pass(piece: Piece, from: Peer, to: Peer, guard: MessageGuard, matcher: Matcher): Promise<void> {
