@@ -67,6 +67,25 @@ describe("a secret in one message", () => {
   });
 });
 
+it("counts a secret once, however often it is looked at", () => {
+  const long = Buffer.concat([
+    Buffer.alloc(1000, "a"),
+    bytes,
+    Buffer.alloc(1000, "b"),
+    bytes,
+    Buffer.from("c"),
+  ]);
+  for (let size = 1; size < 2 * matcher.longest; size += 9) {
+    const pieces = Array.from({ length: Math.ceil(long.length / size) }, (_, at) =>
+      long.subarray(at * size, (at + 1) * size),
+    );
+    expect(scrub([pieces, [Buffer.from("next")]])).toEqual({
+      clean: [long.toString("latin1").replaceAll(bytes.toString("latin1"), "*".repeat(bytes.length)), "next"],
+      found: 2,
+    });
+  }
+});
+
 describe("a secret over several messages", () => {
   it("loses what had not gone yet when it was whole", () => {
     fc.assert(

@@ -216,6 +216,23 @@ describe("a peer that is silent", () => {
   });
 });
 
+it("does not give up who cannot be heard, because the other side does not read", async () => {
+  const tick = 20;
+  const { agent, upstream, stop, ended } = await relayed({ tick, closing: 50 });
+  upstream.listen();
+  const texts = (): number => upstream.heard.filter((each) => each === "text I am busy").length;
+  // More than the system's own buffers hold: the relay waits for the agent with the rest.
+  for (let count = 0; count < 32; count++) upstream.text("x".repeat(1024 * 1024));
+  const enough = performance.now() + 60 * tick;
+  for (let count = 1; performance.now() < enough; count++) {
+    agent.text("I am busy");
+    // oxlint-disable-next-line no-await-in-loop
+    await vi.waitFor(() => expect(texts()).toBe(count), { interval: 1, timeout: 5000 });
+  }
+  stop.end();
+  await ended;
+});
+
 describe("a slow reader", () => {
   it.each(["agent", "upstream"] as const)(
     "keeps the other side waiting, not the memory full: the %s",
