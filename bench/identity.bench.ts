@@ -98,7 +98,7 @@ async function attestUs(): Promise<number> {
   const run = { id: "bench", isolated: false };
   const search = { run, processes, holders: new HolderSearch(processes), hashes: new ExecutableHashes() };
   const agents = [{ name: "one", selectors: [`process:uid=${process.getuid?.() ?? 0}`] }];
-  const once = async (): Promise<void> => {
+  const attestOnce = async (): Promise<void> => {
     const facts = await identifyUnixCaller(search, { pid: process.pid, pidfd: undefined });
     if (!facts.ok || !facts.value.stillHolds())
       throw new Error("the benchmark's own process was not identified");
@@ -106,11 +106,11 @@ async function attestUs(): Promise<number> {
     if (!agent.ok) throw new Error(agent.reason.code);
   };
   const rounds = SECONDS * 3000;
-  for (let round = 0; round < rounds / 3; round++) await once();
+  for (let round = 0; round < rounds / 3; round++) await attestOnce();
   const times: number[] = [];
   for (let round = 0; round < rounds; round++) {
     const started = process.hrtime.bigint();
-    await once();
+    await attestOnce();
     times.push(Number(process.hrtime.bigint() - started) / 1000);
   }
   return Math.round(times.toSorted((a, b) => a - b)[Math.floor(rounds / 2)]! * 10) / 10;
