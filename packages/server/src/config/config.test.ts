@@ -42,7 +42,7 @@ describe("settings", () => {
     expect(readConfig(["--data", "/d"], {}).databaseUrl()).toBeUndefined();
   });
 
-  it("issue no identities unless there is a trust domain, and documents for an hour and five minutes", () => {
+  it("J8: issue no identities unless there is a trust domain, and documents for an hour and five minutes", () => {
     const config = readConfig(["--data", "/d"], {});
     expect([config.trustDomain, config.svidLives]).toEqual([undefined, { x509: 3_600_000, jwt: 300_000 }]);
     const environment = { POSTERN_TRUST_DOMAIN: "corp" };

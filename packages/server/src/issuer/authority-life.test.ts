@@ -76,7 +76,7 @@ describe("time", () => {
     });
   });
 
-  it("asks for the next one at half of a life, and for its use at five sixths, never the other way round", () => {
+  it("F8: asks for the next one at half of a life, and for its use at five sixths, never the other way round", () => {
     const active = authority(1, "active");
     const next = authority(2, "prepared", { notAfter: START + 2 * AUTHORITY_LIFE });
     expect(due([active], START + AUTHORITY_LIFE / 2)).toBeUndefined();

@@ -112,7 +112,7 @@ describe("an issuer", () => {
     expect(events).toEqual(["activate jwt-1 -", "activate x509-1 -"]);
   });
 
-  it("keeps trust domains of one store apart", async () => {
+  it("F9: keeps trust domains of one store apart", async () => {
     const corp = await Issuer.open(parts());
     const lab = await Issuer.open(parts("lab"));
     const { certificate } = lab.issueX509(idOf("spiffe://lab/a"));
@@ -156,7 +156,7 @@ describe("an issuer", () => {
 describe("a rotation", () => {
   const force = { verb: "activate", isForced: true } as const;
 
-  it("publishes an authority before it signs, and believes the old one until it is revoked", async () => {
+  it("F8: publishes an authority before it signs, and believes the old one until it is revoked", async () => {
     const issuer = await Issuer.open(parts());
     const before = issuer.issueX509(ID);
     await issuer.change({ verb: "prepare", kind: "x509" }, 7);
@@ -191,7 +191,7 @@ describe("a rotation", () => {
     expect(states(issuer)).toEqual(["jwt-1 revoked", "jwt-2 active", "x509-1 active"]);
   });
 
-  it("changes the sequence of the bundle each time, upwards, and says so to whoever listens", async () => {
+  it("B5: changes the sequence of the bundle each time, upwards, and says so to whoever listens", async () => {
     const issuer = await Issuer.open(parts());
     const seen = [issuer.bundle.sequence!];
     issuer.onChange(() => seen.push(issuer.bundle.sequence!));

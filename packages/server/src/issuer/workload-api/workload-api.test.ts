@@ -25,7 +25,7 @@ import {
 import { signingKey } from "../signing-key.fixture.ts";
 import { encodeLiterally } from "./hpack.ts";
 import { field, readFields } from "./protobuf.ts";
-import { type Denial, type Entitlement, WorkloadApi, type WorkloadPeer } from "./workload-api.ts";
+import { type Denial, type Entitlement, renewAfter, WorkloadApi, type WorkloadPeer } from "./workload-api.ts";
 
 const idOf = (text: string) => {
   const id = parseSpiffeId(text);
@@ -238,13 +238,16 @@ describe("a call", () => {
   });
 });
 
+const closeTo = (value: number): unknown => expect.closeTo(value, 6);
+
 describe("FetchX509SVID", () => {
-  it("W6, W8: answers at once with everything that the ID needs, and it verifies", async () => {
+  it("W1, W6, W8, W9: answers at once, without TLS, with everything that the ID needs and no hint, and it verifies", async () => {
     const message = await call("FetchX509SVID").next();
     expect(part(message, 1, 1).toString()).toBe("spiffe://corp/one");
     const found = verifyX509Svid([part(message, 1, 2)], () => bundle, NOW);
     expect(found).toMatchObject({ ok: true, value: { id: { uri: "spiffe://corp/one" } } });
     expect(part(message, 1, 3).length).toBe(138);
+    expect([...readFields(part(message, 1)).keys()]).toEqual([1, 2, 3, 4]);
     expect(part(message, 1, 4)).toEqual(bundle.x509Authorities[0]?.der);
     expect(recorded).toEqual(["X.509-SVID spiffe://corp/one by x509-1"]);
   });
@@ -283,6 +286,10 @@ describe("FetchX509SVID", () => {
     api.reconsider();
     expect(part(await next(), 1, 1).toString()).toBe("spiffe://corp/two");
     expect([waitingMessages(), recorded.length]).toEqual([0, 2]);
+  });
+
+  it("W16: is renewed at half of a life, earlier or later by a tenth of that", () => {
+    expect([0, 0.5, 1].map((chance) => renewAfter(1000, chance))).toEqual([450, 500, 550].map(closeTo));
   });
 
   it("renews its document at half of its life", async () => {

@@ -143,11 +143,10 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
         await this.#recorded(this.#parts.recordIssued(peer, entitlement, issued));
         const message = x509SvidResponse(svid, svid.privateKey.expose("issue"), issuer.bundle);
         const life = expiresAt - clock.now();
-        // Half of its life, earlier or later by a tenth of that, so that not everybody comes at once.
         return {
           kept: entitlement.id,
           message,
-          renewIn: (life / 2) * (0.9 + 0.2 * chance()),
+          renewIn: renewAfter(life, chance()),
           isSecret: true,
         };
       } finally {
@@ -210,6 +209,9 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
     call.end(STATUS.ok);
   }
 }
+
+/** Half of a life, earlier or later by a tenth of that, so that not everybody comes at once (Workload API §4.3). */
+export const renewAfter = (life: number, chance: number): number => (life / 2) * (0.9 + 0.2 * chance);
 
 /** Workload Endpoint §4: exactly once, exactly `true`. */
 function guarded<Peer>(method: Method<Peer>): Method<Peer> {
