@@ -20,6 +20,10 @@ describe("the model in a query", () => {
     ["?x=1;model=b"],
     ["?model=a;b=c"],
     ["?model=a;model=b"],
+    // A broken escape beside it, which lenient servers read over.
+    ["?model%5B%=a"],
+    ["?m%6Fdel[%FF]=a"],
+    ["?%EF%BB%BFmodel=a"],
   ])("is refused where it could be read in two ways: %s", (query) => {
     expect(queryParameter(query, "model")).toEqual({ ok: false, reason: "duplicate_field" });
   });

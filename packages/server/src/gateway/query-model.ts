@@ -24,7 +24,13 @@ export function queryParameter(query: string, name: string): Result<string | und
 /** Whether some server could take this part for the parameter. */
 function isAlike(part: string, name: string): boolean {
   const spelled = part.split("=", 1)[0]!;
-  const key = (decoded(spelled) ?? spelled).trim().toLowerCase();
+  // Byte by byte: one broken escape must not hide what lenient servers read around it.
+  const bytes = spelled
+    .replaceAll("+", " ")
+    .replaceAll(/%([0-9A-Fa-f]{2})/g, (_, digits: string) =>
+      String.fromCharCode(Number.parseInt(digits, 16)),
+    );
+  const key = Buffer.from(bytes, "latin1").toString("utf8").trim().toLowerCase();
   return key === name || key.startsWith(`${name}[`);
 }
 

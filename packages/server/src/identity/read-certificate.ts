@@ -198,12 +198,16 @@ function readBasicConstraints(value: Buffer | undefined): {
   return { isAuthority: authority !== undefined, pathLength: bytes.readUIntBE(0, bytes.length) };
 }
 
+/** §4.2.1.6: other name, mail, DNS, X.400, directory, EDI, URI, address, registered identifier. */
+const NAME_FORMS: ReadonlySet<number> = new Set([0xa0, 0x81, 0x82, 0xa3, 0xa4, 0xa5, 0x86, 0x87, 0x88]);
+
 /** Names of other forms may stand beside the URIs (X509-SVID §2); they identify nobody here. */
 function readUris(value: Buffer): string[] {
   const names = new DerReader(only(value, TAG.sequence).content);
   const uris: string[] = [];
   while (!names.isAtEnd) {
     const name = names.next(names.tag!);
+    if (!NAME_FORMS.has(name.tag)) throw new DerError("a name of no form that there is");
     if (name.tag !== TAG.uri) continue;
     // IA5String: a byte above 127 is no character of it.
     if (name.content.some((byte) => byte > 0x7f)) throw new DerError("a URI that is not ASCII");
