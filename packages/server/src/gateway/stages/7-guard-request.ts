@@ -7,9 +7,10 @@
  * after that, it would have gone out in place of a credential: the request is refused. So is one that carries
  * a secret of the vault out; which one, nobody is told: the agent may only have guessed.
  */
+import { MessageScrubber } from "../../guard/message-scrubber.ts";
 import type { Matcher } from "../../guard/pattern-matcher.ts";
 import { holdsPlaceholder, PlaceholderWatch } from "../../guard/placeholder.ts";
-import { holdsPattern, Scrubber } from "../../guard/scrubber.ts";
+import { holdsPattern } from "../../guard/scrubber.ts";
 import { Fault } from "../../kernel/fault.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { HeaderList, RawRequest } from "../http/messages.ts";
@@ -74,6 +75,8 @@ const QUERY_CARRIERS = [
   "apikey",
   "api-key",
 ];
+
+const NOTHING = Buffer.alloc(0);
 
 /** `known` looks for all secrets of the vault. */
 export function guardRequest(
@@ -207,10 +210,13 @@ function secretLeaving(
   return body !== undefined && holdsPattern(known, body) ? "the body" : undefined;
 }
 
-/** A streamed body, broken off where a placeholder or a secret appears; no beginning of a secret leaves either. */
+/**
+ * A streamed body, broken off where a placeholder or a secret appears; no beginning of a secret leaves either. What
+ * waits for more depends on lengths alone: an upstream that tells how far it has read would confirm guesses otherwise.
+ */
 async function* watched(body: AsyncIterable<Buffer>, known: Matcher): AsyncIterable<Buffer> {
   const watch = new PlaceholderWatch();
-  const scrubber = new Scrubber(known);
+  const scrubber = new MessageScrubber();
   const searched = (piece: Buffer): Buffer => {
     if (scrubber.found > 0)
       throw new Fault("content_refused", "a secret of the vault would leave in the body");
@@ -218,9 +224,9 @@ async function* watched(body: AsyncIterable<Buffer>, known: Matcher): AsyncItera
   };
   for await (const chunk of body) {
     if (watch.seesIn(chunk)) throw new Fault("content_refused", "a placeholder would leave in the body");
-    const piece = searched(scrubber.push(chunk));
+    const piece = searched(scrubber.push(chunk, false, known));
     if (piece.length > 0) yield piece;
   }
-  const rest = searched(scrubber.end());
+  const rest = searched(scrubber.push(NOTHING, true, known));
   if (rest.length > 0) yield rest;
 }
