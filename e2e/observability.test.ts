@@ -119,7 +119,7 @@ describe("a server that is watched", () => {
     }
     const secrets = Object.keys(standIns.secrets).length;
     await expect
-      .poll(() => count({ code: "content_refused" }), { interval: 50 })
+      .poll(() => count({ code: "content_refused" }), { interval: 50, timeout: 15_000 })
       .toBeGreaterThanOrEqual(secrets);
     expect(await count({ outcome: "complete", http_response_status_code: "200" })).toBe(1);
     expect(await count({ code: "access_denied" })).toBeGreaterThanOrEqual(1);
@@ -165,8 +165,9 @@ describe("a server that is watched", () => {
     collector.behave("hang");
     for (let i = 0; i < 5; i++) expect((await agent.send(chat(agent))).status).toBe(200);
     await expect
-      .poll(async () => (await scrape(address)).value("postern_traces_dropped_total"), { timeout: 20_000 })
-      .toBe(5);
+      .poll(async () => (await scrape(address)).value("postern_traces_dropped_total"), { timeout: 40_000 })
+      // More, where some of the test before were still on their way.
+      .toBeGreaterThanOrEqual(5);
     collector.behave("take");
     expect((await agent.send(chat(agent))).status).toBe(200);
   });

@@ -145,9 +145,9 @@ describe("a log whose disk fails", () => {
     const log = await openLog(folder.path, signer, { disk, checkpointIntervalMs: 1 });
     disk.failing = { replace: true };
     await appendMany(log, 1);
-    await expect.poll(() => log.failure(), { interval: 1 }).toBeDefined();
+    await expect.poll(() => log.failure(), { interval: 1, timeout: 20_000 }).toBeDefined();
     disk.failing = {};
-    await expect.poll(() => log.failure(), { interval: 1 }).toBeUndefined();
+    await expect.poll(() => log.failure(), { interval: 1, timeout: 20_000 }).toBeUndefined();
     await log.close();
   });
 

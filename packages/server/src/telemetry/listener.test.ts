@@ -83,7 +83,7 @@ describe("the listener for metrics", () => {
       if (!socket.destroyed) socket.write("\r\n");
       return socket.destroyed;
     };
-    await expect.poll(isEnded, { interval: 20 }).toBe(true);
+    await expect.poll(isEnded, { interval: 20, timeout: 20_000 }).toBe(true);
     expect((await ask(where, "/healthz")).status).toBe(200);
   });
 
@@ -92,7 +92,7 @@ describe("the listener for metrics", () => {
     const all = await Promise.all(Array.from({ length: 100 }, () => raw(where, "GET /healthz HTTP/1.1\r\n")));
     let ended = 0;
     for (const socket of all) socket.once("close", () => ended++).resume();
-    await expect.poll(() => ended, { interval: 5 }).toBe(36);
+    await expect.poll(() => ended, { interval: 5, timeout: 20_000 }).toBe(36);
   });
 
   it("computes metrics once for all that scrape at the same time", async () => {
