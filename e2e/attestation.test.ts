@@ -24,7 +24,7 @@ let postern: Postern;
 beforeAll(async () => {
   cluster = await startKubernetes(authority);
   issuer = await startTokenIssuer({ authority, issuer: ISSUER });
-  postern = await startPostern();
+  postern = await startPostern({ args: ["--trust-domain", "corp"] });
   const provider = (name: string) => `
 kind: TrustProvider
 metadata: { name: ${name} }
@@ -41,6 +41,14 @@ kind: Agent
 metadata: { name: ${name} }
 spec: { trustProvider: ${trustProvider}, selectors: ${JSON.stringify(selectors)} }
 ---`;
+  const templated = `
+kind: Agent
+metadata: { name: templated }
+spec:
+  trustProvider: ci
+  selectors: [github-actions:repository-id=75]
+  spiffeId: "spiffe://corp/ci/{github-actions.repository-id}/{github-actions.environment}"
+---`;
   await postern.apply(
     [
       provider("ci"),
@@ -48,6 +56,7 @@ spec: { trustProvider: ${trustProvider}, selectors: ${JSON.stringify(selectors)}
       "\nkind: TrustProvider\nmetadata: { name: local }\nspec: { kind: process }\n---",
       agent("release", "ci", "github-actions:repository-id=74", "github-actions:environment=prod"),
       agent("nightly", "ci", "github-actions:repository-id=74", "github-actions:event=schedule"),
+      templated,
       agent("elsewhere", "other-ci", "github-actions:repository-id=74", "github-actions:environment=dev"),
     ].join(""),
   );
@@ -135,7 +144,27 @@ describe("postern attest", () => {
       nearMisses: [
         { agent: "nightly", failed: ["github-actions:event=schedule"] },
         { agent: "release", failed: ["github-actions:environment=prod"] },
+        { agent: "templated", failed: ["github-actions:repository-id=75"] },
       ],
+    });
+  });
+
+  it("fills the agent's SPIFFE ID from what was proved, or refuses where a value was not", async () => {
+    const other = { ...claims, repository_id: "75" };
+    const { answer } = await attest(issuer.sign(other), "--explain");
+    expect(answer).toMatchObject({
+      agent: "templated",
+      explanation: { spiffeId: "spiffe://corp/ci/75/prod" },
+    });
+    const without = await attest(issuer.sign({ ...other, environment: undefined }), "--explain");
+    expect(without.answer).toMatchObject({
+      outcome: "refused",
+      explanation: { reason: "spiffe_id_incomplete" },
+    });
+    const hostile = await attest(issuer.sign({ ...other, environment: "../../root" }), "--explain");
+    expect(hostile.answer).toMatchObject({
+      outcome: "refused",
+      explanation: { reason: "spiffe_id_incomplete" },
     });
   });
 

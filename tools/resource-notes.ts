@@ -33,6 +33,10 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "The same as `allowedNetworks` of the issuer, for the API server; a cluster's own is mostly at a private address.",
   "TrustProvider.apiServer.caCertificates":
     "PEM certificates that are trusted for it; the cluster's `ca.crt`.",
+  "TrustProvider.trustDomain": "`spiffe`: somebody else's trust domain, whose JWT-SVIDs count. Needed.",
+  "TrustProvider.bundle": "`spiffe`: its trust bundle as text; this or `bundleUrl` is needed.",
+  "TrustProvider.bundleUrl":
+    "`spiffe`: where its trust bundle is published (profile `https_web`); read anew every five minutes.",
   "TrustProvider.ownerIds":
     "`github-actions`: ids of the users and organizations whose repositories count. Needed.",
   "TrustProvider.namespaceIds":

@@ -217,6 +217,8 @@ export interface AttestExplanation {
   readonly attributes: Readonly<Record<string, string>>;
   readonly selectors: readonly string[];
   readonly expiresAt?: string;
+  /** What the agent's template comes to. */
+  readonly spiffeId?: string;
   /** Agents that came closest, with the selectors that did not hold. */
   readonly nearMisses?: readonly { readonly agent: string; readonly failed: readonly string[] }[];
   /** Where several agents match, or the one that matches may not pass. */

@@ -56,6 +56,24 @@ const process = z.strictObject({
   kind: z.literal("process"),
 });
 
+const spiffe = z
+  .strictObject({
+    kind: z.literal("spiffe"),
+    /** Of somebody else, such as a SPIRE server's. */
+    trustDomain: z
+      .string()
+      .max(255)
+      .regex(/^[a-z0-9._-]+$/, "use the name of a trust domain, such as partner.example"),
+    /** The trust bundle as text, where it is not fetched. */
+    bundle: z.string().min(1).max(500_000).optional(),
+    /** Where the trust bundle is published, with a certificate of the Web (profile `https_web`). */
+    bundleUrl: httpsUrl.optional(),
+    ...token,
+  })
+  .refine((spec) => (spec.bundle === undefined) !== (spec.bundleUrl === undefined), {
+    message: "needs `bundle` or `bundleUrl`, and not both",
+  });
+
 const joinToken = z.strictObject({
   kind: z.literal("join-token"),
   /** Seconds for which a token can be used, once. */
@@ -190,6 +208,7 @@ const oidc = z.strictObject({
 export const trustProviderSpec = z.discriminatedUnion("kind", [
   process,
   joinToken,
+  spiffe,
   kubernetes,
   githubActions,
   gitlab,
@@ -208,6 +227,7 @@ export type TrustProviderKind = TrustProviderSpec["kind"];
 export const SELECTOR_NAMES = {
   process: ["agent", "uid", "gid", "path", "sha256", "cgroup", "isolated", "run"],
   "join-token": ["name"],
+  spiffe: ["id", "trust-domain"],
   kubernetes: [
     "namespace",
     "service-account",

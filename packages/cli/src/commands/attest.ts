@@ -56,12 +56,13 @@ function answerText({ agent, explanation, id, outcome }: AttestResponse): string
 }
 
 function explanationLines(explanation: AttestExplanation): string[] {
-  const { agents = [], detail, expiresAt, nearMisses = [], reason, selectors } = explanation;
+  const { agents = [], detail, expiresAt, nearMisses = [], reason, selectors, spiffeId } = explanation;
   return [
     ...(reason === undefined ? [] : [`reason ${reason}${detail === undefined ? "" : `: ${detail}`}`]),
     ...(selectors.length === 0
       ? []
       : [`proved until ${expiresAt}:`, ...selectors.map((each) => `  ${each}`)]),
+    ...(spiffeId === undefined ? [] : [`SPIFFE ID ${spiffeId}`]),
     ...(agents.length === 0 ? [] : [`agents ${agents.join(", ")}`]),
     ...nearMisses.map(({ agent, failed }) => `closest: agent ${agent}, if it were ${failed.join(", ")}`),
   ].map(printable);

@@ -12,6 +12,7 @@ import { gitlab } from "./gitlab/gitlab.ts";
 import { joinToken } from "./join-token/join-token.ts";
 import { kubernetes } from "./kubernetes/kubernetes.ts";
 import { oidc } from "./oidc/oidc.ts";
+import { spiffe } from "./spiffe/spiffe.ts";
 import { terraformCloud } from "./terraform-cloud/terraform-cloud.ts";
 import { providerOfKind } from "./token/token-kind.ts";
 import type { TrustProvider } from "./trust-provider.ts";
@@ -29,6 +30,8 @@ export function makeTrustProvider(spec: TrustProviderSpec, parts: ProviderParts)
       return undefined;
     case "join-token":
       return joinToken(joinTokens);
+    case "spiffe":
+      return spiffe(spec, clock);
     case "kubernetes":
       return providerOfKind(kubernetes(spec), spec, clock);
     case "github-actions":

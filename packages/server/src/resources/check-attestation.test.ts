@@ -97,6 +97,28 @@ describe("a trust provider", () => {
     ).toEqual([expect.stringContaining("spec.connectTo.address: 10.0.0.1 is a special-purpose address")]);
   });
 
+  test("of another trust domain is not of our own, and its bundle can verify a token", () => {
+    const spec = { kind: "spiffe", trustDomain: "partner.example", audience: "postern" } as const;
+    const found = (more: object, trustDomain?: string) =>
+      checkResources(
+        new ResourceSet([providerOf({ ...spec, ...more })]),
+        { profiles: new Map(), trustDomain },
+        placesOf([]),
+      ).map(({ path, message }) => `${path}: ${message}`);
+    const bundleUrl = "https://bundle.partner.example/b";
+    expect(found({ bundleUrl }, "corp")).toEqual([]);
+    expect(found({ bundleUrl }, "partner.example")).toEqual([
+      expect.stringContaining("spec.trustDomain: is Postern's own"),
+    ]);
+    expect(found({ bundle: "{}" })).toEqual([
+      expect.stringContaining("spec.bundle: the trust bundle has no `keys`"),
+    ]);
+    expect(found({ bundle: '{"keys":[]}' })).toEqual([expect.stringContaining("spec.bundle: holds no key")]);
+    expect(found({ bundleUrl: "https://10.0.0.1/b" })).toEqual([
+      expect.stringContaining("spec.bundleUrl: the host is an IP"),
+    ]);
+  });
+
   test.each([
     ["https://localhost", "means the machine itself"],
     ["https://10.0.0.1", "is an IP address"],

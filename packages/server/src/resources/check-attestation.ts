@@ -2,6 +2,7 @@
 /** Can a trust provider work as it is written, and can it prove what its agents are matched by? */
 import { type ResourceOf, SELECTOR_NAMES, type TrustProviderSpec } from "@postern/contract";
 import { parseKeySet } from "../identity/jwt/key-set.ts";
+import { parseTrustBundle } from "../identity/trust-bundle.ts";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { type ReachProblem, reachProblems } from "./check-reach.ts";
 import { hostProblem, resolutionProblem } from "./host-name.ts";
@@ -10,7 +11,7 @@ import type { ResourceSet } from "./resource-set.ts";
 
 type TrustProvider = ResourceOf<"TrustProvider">;
 
-export function checkTrustProvider(resource: TrustProvider): Finding[] {
+export function checkTrustProvider(resource: TrustProvider, ownTrustDomain: string | undefined): Finding[] {
   const { spec } = resource;
   if (spec.kind === "aws-ec2")
     return Object.entries(spec.certificates).flatMap(([region, caCertificates]) =>
@@ -25,6 +26,7 @@ export function checkTrustProvider(resource: TrustProvider): Finding[] {
     ...("issuer" in spec ? hostProblems(spec) : []),
     ...reachProblems(spec),
     ...(spec.kind === "kubernetes" ? kubernetesProblems(spec) : []),
+    ...(spec.kind === "spiffe" ? spiffeProblems(spec, ownTrustDomain) : []),
   ];
   return problems.map(([path, message]) => ({ resource, path: ["spec", ...path], message }));
 }
@@ -65,6 +67,24 @@ function kubernetesProblems(spec: Extract<TrustProviderSpec, { kind: "kubernetes
     message,
   ]);
   return [...problems, ...api];
+}
+
+function spiffeProblems(
+  { bundle, bundleUrl, connectTo, trustDomain }: Extract<TrustProviderSpec, { kind: "spiffe" }>,
+  ownTrustDomain: string | undefined,
+): ReachProblem[] {
+  const problems: ReachProblem[] = [];
+  if (trustDomain === ownTrustDomain)
+    problems.push([
+      ["trustDomain"],
+      "is Postern's own, whose SVIDs need no trust provider; name somebody else's",
+    ]);
+  const parsed = bundle === undefined ? undefined : parseTrustBundle(trustDomain, Buffer.from(bundle));
+  if (parsed?.ok === false) problems.push([["bundle"], parsed.reason]);
+  if (parsed?.ok === true && parsed.value.jwtAuthorities.length === 0)
+    problems.push([["bundle"], "holds no key for JWT-SVIDs (`use: jwt-svid`)"]);
+  const host = hostProblems({ connectTo, issuer: bundleUrl });
+  return [...problems, ...host.map(([, message]): ReachProblem => [["bundleUrl"], message])];
 }
 
 /** Facts that only the API server tells. */

@@ -28,7 +28,7 @@ export function checkResources(next: ResourceSet, context: CheckContext, placeOf
     ...danglingReferences(next, context),
     ...next.all("ServerWorkload").flatMap((workload) => checkServerWorkload(workload, context.profiles)),
     ...sharedHosts(next, context.profiles),
-    ...next.all("TrustProvider").flatMap(checkTrustProvider),
+    ...next.all("TrustProvider").flatMap((provider) => checkTrustProvider(provider, context.trustDomain)),
     ...next.all("Agent").flatMap((agent) => checkSelectors(agent, next)),
     ...sameSelectors(next),
     ...checkSpiffeIds(next, context.trustDomain),

@@ -15,6 +15,7 @@ import { attestationEvent } from "../audit/attestation-event.ts";
 import type { AuditEvent } from "../audit/event-frame.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
 import type { Clock } from "../kernel/clock.ts";
+import { fillTemplate, parseTemplate } from "../identity/spiffe-id-template.ts";
 import { newId } from "../kernel/ids.ts";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { type Result, ok, refuse } from "../kernel/result.ts";
@@ -130,9 +131,24 @@ export class AttestDesk {
     const { expiresAt, name } = matched.value;
     const isOver = expiresAt !== undefined && Date.parse(expiresAt) <= this.#parts.clock.now();
     const reason = cut.has(name) ? "agent_cut" : isOver ? "agent_expired" : undefined;
-    if (reason === undefined) return { outcome: "matched", agent: name, explanation };
+    if (reason === undefined)
+      return withSpiffeId(matched.value, attested.selectors, { agent: name, explanation });
     return { outcome: "refused", agent: name, explanation: { ...explanation, reason, agents: [name] } };
   }
+}
+
+/** The ID that the agent's template comes to; a fact that it needs and that was not proved refuses the whole. */
+function withSpiffeId(
+  { spiffeId }: { readonly spiffeId?: string | undefined },
+  selectors: ReadonlySet<string>,
+  { agent, explanation }: Pick<Finding, "agent" | "explanation"> & { agent: string },
+): Finding {
+  if (spiffeId === undefined) return { outcome: "matched", agent, explanation };
+  const template = parseTemplate(spiffeId);
+  const id = template.ok ? fillTemplate(template.value, selectors) : template;
+  if (id.ok) return { outcome: "matched", agent, explanation: { ...explanation, spiffeId: id.value.uri } };
+  const why = { reason: "spiffe_id_incomplete", detail: id.reason, agents: [agent] };
+  return { outcome: "refused", agent, explanation: { ...explanation, ...why } };
 }
 
 const refused = ({ detail, outcome, reason }: AttestRefusal): Finding => ({
