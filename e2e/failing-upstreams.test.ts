@@ -126,6 +126,16 @@ const MANNERS: Record<string, Manner> = {
     const bytes = plain("slow");
     for (let at = 0; at < bytes.length; at++) setTimeout(() => socket.write(bytes[at]!), at * 8);
   },
+  "says-nothing": () => {},
+  "says-half-a-head": send("HTTP/1.1 200 OK\r\nContent-Le"),
+  "thinks-and-says": (socket) =>
+    void setInterval(() => socket.write("HTTP/1.1 103 Early Hints\r\n\r\n"), 100).unref(),
+  "falls-silent": send(`${OK}Content-Length: 100\r\n\r\nhalf`),
+  "falls-silent-in-chunks": send(`${OK}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`),
+  "ends-without-farewell": (socket, _head, raw) => {
+    socket.write(`${OK}Connection: close\r\n\r\nuntil here`);
+    setTimeout(() => raw.end(), 50); // TCP ends, and TLS has sent no close_notify.
+  },
   "ends-the-body": (socket) => void socket.end(`${OK}Connection: close\r\n\r\nuntil the end`),
 };
 
@@ -144,7 +154,7 @@ beforeAll(async () => {
     others.push(await startRudeUpstream(certificate, MANNERS));
   silent = createServer((socket) => void socket.on("error", () => {}));
   await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
-  postern = await startPostern();
+  postern = await startPostern({ args: ["--answer-timeout", "2", "--silence-timeout", "1"] });
   await postern.setSecret("rude-secret", secret);
   await postern.apply(resources());
   const start = (name: string) => RunningAgent.start({ folder: postern.folder, agent: name });
@@ -261,6 +271,8 @@ describe("an upstream that answers properly", () => {
     ["fine", "/fine/x"],
     ["ends-the-body", "until the end"],
     ["drips", "slow"],
+    // Cannot be told from a cut: an honest limit in SECURITY.md.
+    ["ends-without-farewell", "until here"],
   ])("passes, so that the refusals below mean something: %s", async (manner, body) => {
     const { answer, connection } = await call(`/rude/${manner}/x`);
     expect(answer).toMatchObject({ status: 200, code: undefined });
@@ -311,6 +323,34 @@ describe("an answer whose body breaks off has no end for the agent either:", () 
     expect(memoryMb() - before).toBeLessThan(100);
     await expectAllIsWell(connection);
   });
+});
+
+describe("an upstream that takes too long", () => {
+  // "thinks-and-says" counts on: interim answers are no answer, however many there are.
+  it.each(["says-nothing", "says-half-a-head", "thinks-and-says"])(
+    "before its answer is refused with upstream_timeout: %s",
+    async (manner) => {
+      const waiting = call(`/rude/${manner}/x`);
+      await expectAllIsWell();
+      const { answer, connection } = await waiting;
+      expect(answer).toMatchObject({ status: 504, code: "upstream_timeout" });
+      expect(await outcomeOf(answer!)).toMatchObject({ ended: "refused", code: "upstream_timeout" });
+      await expectAllIsWell(connection);
+    },
+  );
+
+  it.each(["falls-silent", "falls-silent-in-chunks"])(
+    "within it leaves an answer without an end: %s",
+    async (manner) => {
+      const { answer, bytes, connection } = await call(`/rude/${manner}/x`);
+      expect(answer).toBeUndefined();
+      expect(bytes.toString("latin1")).toMatch(/^HTTP\/1\.1 200 [^]*half/);
+      expect(connection.isClosed).toBe(true);
+      const id = /postern-audit-id: (\S+)/i.exec(bytes.toString("latin1"))![1]!;
+      expect(await outcomeOf(id)).toMatchObject({ ended: "upstream_failed" });
+      await expectAllIsWell();
+    },
+  );
 });
 
 describe("bytes behind an answer are nobody's answer:", () => {

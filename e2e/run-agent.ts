@@ -4,7 +4,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { EventEmitter, once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { POSTERN } from "@postern/testkit";
+import { LeakWatch, POSTERN } from "@postern/testkit";
 import type { AgentCommand, AgentEvent } from "./agent-protocol.ts";
 import { readAnswer, type Answer } from "./http-answer.ts";
 
@@ -91,7 +91,16 @@ export class RunningAgent {
     return new URL(this.environment["POSTERN_GATE"]!).host;
   }
 
+  /** Ends it; rejects where the agent got a secret, in its environment or in an answer. */
   async stop(): Promise<void> {
+    const environment = new LeakWatch("environment of an agent");
+    environment.feed(Buffer.from(JSON.stringify(this.environment)));
+    const watches = [environment, ...[...this.#connections.values()].map(({ watch }) => watch)];
+    await this.#end();
+    for (const watch of watches) watch.requireClean();
+  }
+
+  async #end(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const closed = once(this.#child, "close");
     this.#child.stdin!.end();
@@ -104,6 +113,7 @@ export class RunningAgent {
 export class AgentConnection {
   readonly id: number;
   readonly say: (command: AgentCommand) => void;
+  readonly watch = new LeakWatch("answer to an agent");
   readonly #changes = new EventEmitter();
   #received: Buffer = Buffer.alloc(0);
   #isSecure = false;
@@ -119,7 +129,9 @@ export class AgentConnection {
   hear(event: Exclude<AgentEvent, { event: "ready" }>): void {
     if (event.event === "data") {
       this.#firstByteAt ??= event.at;
-      this.#received = Buffer.concat([this.#received, Buffer.from(event.bytes, "base64")]);
+      const bytes = Buffer.from(event.bytes, "base64");
+      this.watch.feed(bytes);
+      this.#received = Buffer.concat([this.#received, bytes]);
     } else if (event.event === "secure") this.#isSecure = true;
     else if (event.event === "error") this.#error = event.code;
     else this.#closedAt = event.at;

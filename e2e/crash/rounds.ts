@@ -196,7 +196,6 @@ class Installation {
       this.#report.kills[isStopping ? "stopping" : "work"]++;
       this.#options.harm?.(this.#folder, age, this.#heard.secrets);
       await agent.stop();
-      await postern.stop();
       const [complaint] = this.#heard.complaints;
       if (complaint !== undefined && !isStopping) throw new BrokenPromise(complaint);
       this.#heard.complaints.length = 0;

@@ -3,7 +3,6 @@
  * The server: control plane and gateway in one process. The composition root, where every part gets what it
  * needs; nothing else knows everybody.
  */
-import { chmodSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { StatusResponse } from "@postern/contract";
 import { createApiServer } from "./api/router.ts";
@@ -34,6 +33,7 @@ import { AttestDesk } from "./wiring/attest-desk.ts";
 import { auditSink } from "./wiring/audit-sink.ts";
 import { makeBackup } from "./wiring/backup.ts";
 import { loadAuthority } from "./wiring/authority.ts";
+import { listenForOperators } from "./wiring/control-socket.ts";
 import { credentialSource } from "./wiring/credential-source.ts";
 import { explainDecision } from "./wiring/explain-decision.ts";
 import { followChanges } from "./wiring/follow-changes.ts";
@@ -128,6 +128,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       ...telemetry.observer,
       clock,
       strictAudit: config.strictAudit,
+      upstreamLimits: { headersTimeout: config.answerTimeout, bodyIdleTimeout: config.silenceTimeout },
     },
     authority,
   );
@@ -235,13 +236,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     }),
   ];
   const api = createApiServer(routes, operatorOf, log);
-  const controlSocket = join(dataFolder, "control.sock");
-  rmSync(controlSocket, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    api.once("error", reject);
-    api.listen(controlSocket, resolve);
-  });
-  chmodSync(controlSocket, 0o600);
+  const controlSocket = await listenForOperators(api, dataFolder);
   await telemetry.serve({
     ...{ audit, readiness, snapshot: () => snapshot!, snapshotAge: () => watch?.age() ?? 0 },
     ...{ openExchanges: () => gateway.openExchanges, connections: () => runs.connections },
@@ -258,7 +253,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     await telemetry.stop();
     await closeLog(audit);
     await store.close();
-    rmSync(controlSocket, { force: true });
+    controlSocket.remove();
   };
   return { stop, status };
 }

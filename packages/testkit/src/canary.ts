@@ -45,13 +45,40 @@ export async function findSecretsInFolder(
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
-    findings.push(...findSecrets(path, await readFile(path), secrets));
+    const content = await readIfThere(path);
+    if (content === undefined) continue;
+    findings.push(...findSecrets(path, content, secrets));
     filesRead++;
   }
   return { findings, filesRead };
 }
 
-function encodingsOf(secret: string): { encoding: string; needle: Buffer; anyCase: boolean }[] {
+/** The program that is searched may go on, and take away what it has just made. */
+async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+interface Encoding {
+  readonly encoding: string;
+  readonly needle: Buffer;
+  readonly anyCase: boolean;
+}
+
+/** The same few secrets are searched for again and again. */
+const known = new Map<string, readonly Encoding[]>();
+
+function encodingsOf(secret: string): readonly Encoding[] {
+  const encodings = known.get(secret) ?? newEncodings(secret);
+  known.set(secret, encodings);
+  return encodings;
+}
+
+function newEncodings(secret: string): readonly Encoding[] {
   const bytes = Buffer.from(secret);
   const exact = (encoding: string, text: string) => ({ encoding, needle: Buffer.from(text), anyCase: false });
   const folded = (encoding: string, text: string) => ({

@@ -3,6 +3,7 @@
 export * from "./canary.ts";
 export * from "./child-process.ts";
 export * from "./outside-data.ts";
+export * from "./leak-search.ts";
 export * from "./postgres-server.ts";
 export * from "./stand-in-resources.ts";
 export * from "./scrape-metrics.ts";

@@ -8,6 +8,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { searchForLeaks } from "./leak-search.ts";
 
 const PACKAGES = "/usr/lib/postgresql";
 
@@ -149,6 +150,11 @@ class DebianPostgres implements PostgresServer {
 
   async remove(): Promise<void> {
     await this.crash();
+    // Tables, indexes and write-ahead log.
+    await searchForLeaks({ folders: [this.#folder], texts: {} }).finally(() => this.#removeFolder());
+  }
+
+  #removeFolder(): void {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startProgram, type Finished, type ProgramOptions, type RunningProgram } from "./child-process.ts";
+import { noteSecret, searchForLeaks } from "./leak-search.ts";
 
 /** The launcher at the root of the repository. */
 export const POSTERN = fileURLToPath(new URL("../../../postern", import.meta.url));
@@ -32,7 +33,11 @@ export interface Postern {
   /** `postern apply` of the text; throws with the output where it is refused. */
   apply(yaml: string): Promise<Finished>;
   setSecret(name: string, value: string): Promise<void>;
-  /** Ends the server and every command still running, and removes a temporary folder. */
+  /**
+   * Ends the server and every command still running, and removes temporary folders. Rejects with a `LeakError` where
+   * a secret that was set is found in the data folder, the server's temporary folder, what was printed, or the
+   * words and environment of a process.
+   */
   stop(): Promise<void>;
 }
 
@@ -41,16 +46,29 @@ export async function startPostern(options: StartPosternOptions = {}): Promise<P
   const env = { ...options.env, POSTERN_HOME: folder };
   const up = [POSTERN, "up", "--data", folder, ...(options.args ?? [])];
   const [first, ...rest] = [...(options.through ?? []), ...up] as [string, ...string[]];
-  const server = startProgram(first, rest, { env });
+  const temporary = await mkdtemp(join(tmpdir(), "postern-tmpdir-"));
+  const server = startProgram(first, rest, { env: { TMPDIR: temporary, ...env } });
   const commands = new Set<RunningProgram>();
+  const printed: Record<string, string> = {};
+  const search = () =>
+    searchForLeaks({
+      folders: [folder, temporary],
+      texts: { ...printed, "output of the server": server.stdout + server.stderr },
+    });
   const remove = async () => {
+    await rm(temporary, { recursive: true, force: true });
     if (options.folder === undefined) await rm(folder, { recursive: true, force: true });
   };
 
+  let count = 0;
   const start = (args: readonly string[], more: ProgramOptions = {}) => {
     const program = startProgram(POSTERN, args, { ...more, env: { ...env, ...more.env } });
     commands.add(program);
-    program.ended.finally(() => commands.delete(program)).catch(() => {});
+    const place = `output of postern ${args[0] ?? ""} (command ${++count})`;
+    program.ended
+      .then(({ stdout, stderr }) => (printed[place] = stdout + stderr))
+      .finally(() => commands.delete(program))
+      .catch(() => {});
     return program;
   };
   const mustSucceed = async (args: readonly string[], input: string) => {
@@ -74,11 +92,24 @@ export async function startPostern(options: StartPosternOptions = {}): Promise<P
     postern: (args, more) => start(args, more).ended,
     start,
     apply: (yaml) => withFile(yaml, (file) => mustSucceed(["apply", "-f", file], "")),
-    setSecret: async (name, value) => void (await mustSucceed(["secret", "set", name], value)),
+    setSecret: async (name, value) => {
+      noteSecret(name, value);
+      await mustSucceed(["secret", "set", name], value);
+    },
     stop: async () => {
-      await Promise.allSettled([...commands].map((program) => program.stop(2000)));
-      await server.stop().catch(() => {});
-      await remove();
+      try {
+        // While it runs: processes and temporary files are there to be looked at.
+        await search();
+      } finally {
+        await Promise.allSettled([...commands].map((program) => program.stop(2000)));
+        await server.stop().catch(() => {});
+        try {
+          // And once more, with what its end has written.
+          await search();
+        } finally {
+          await remove();
+        }
+      }
     },
   };
 }

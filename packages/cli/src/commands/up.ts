@@ -9,6 +9,7 @@ import type { Command } from "../command.ts";
  */
 const LOOKING_INSIDE = ["NODE_OPTIONS", "NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE_V8_COVERAGE"];
 
+const TIMES = ["max-snapshot-age", "answer-timeout", "silence-timeout"];
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
 const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl"];
 
@@ -48,6 +49,16 @@ export const up: Command = {
       value: "SECONDS",
       help: "how long a JWT-SVID holds (default: 300)",
     },
+    "answer-timeout": {
+      type: "string",
+      value: "SECONDS",
+      help: "refuse with upstream_timeout where an upstream has not begun its answer by then (default: 600)",
+    },
+    "silence-timeout": {
+      type: "string",
+      value: "SECONDS",
+      help: "end an answer whose upstream is silent for so long (default: 300)",
+    },
     "metrics-listen": {
       type: "string",
       value: "ADDRESS",
@@ -73,7 +84,7 @@ export const up: Command = {
     const server = fileURLToPath(import.meta.resolve("@postern/server"));
     const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
     for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
-    for (const name of ["master-key", "database-url", "max-snapshot-age", ...IDENTITY, ...TELEMETRY])
+    for (const name of ["master-key", "database-url", ...TIMES, ...IDENTITY, ...TELEMETRY])
       if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
     // The server takes this process's place, so that signals and exit code are its own.
     process.execve!(

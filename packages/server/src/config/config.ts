@@ -21,6 +21,10 @@ export interface Config {
   readonly isDatabaseUrlVisible: boolean;
   /** Milliseconds for which the gateway goes on without word from its database. */
   readonly maxSnapshotAge: number;
+  /** Milliseconds until an upstream must have begun its answer. */
+  readonly answerTimeout: number;
+  /** Milliseconds for which an upstream may be silent within its answer. */
+  readonly silenceTimeout: number;
   /** Where metrics, liveness and readiness are served; absent: nowhere. */
   readonly metricsListen: ListenAddress | undefined;
   /** Base URL of the collector that gets traces; absent: there are none. */
@@ -47,6 +51,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "master-key": { type: "string" },
       "database-url": { type: "string" },
       "max-snapshot-age": { type: "string" },
+      "answer-timeout": { type: "string" },
+      "silence-timeout": { type: "string" },
       "strict-audit": { type: "boolean" },
       "trust-domain": { type: "string" },
       "x509-svid-ttl": { type: "string" },
@@ -71,6 +77,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       x509: seconds("x509-svid-ttl", values["x509-svid-ttl"] ?? "3600", 86_400),
       jwt: seconds("jwt-svid-ttl", values["jwt-svid-ttl"] ?? "300", 86_400),
     },
+    answerTimeout: seconds("answer-timeout", values["answer-timeout"] ?? "600", 999_999),
+    silenceTimeout: seconds("silence-timeout", values["silence-timeout"] ?? "300", 999_999),
     metricsListen: listenAddress(values["metrics-listen"]),
     otlpEndpoint: collector(values["otlp-endpoint"] ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"]),
     strictAudit: values["strict-audit"] ?? false,

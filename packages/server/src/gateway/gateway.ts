@@ -5,6 +5,7 @@ import { FairTurns } from "../kernel/fair-turns.ts";
 import { newId } from "../kernel/ids.ts";
 import { InboundCodec } from "./http/inbound.ts";
 import type { ConnectRequest, InboundLimits } from "./http/inbound-connection.ts";
+import type { OutboundLimits } from "./http/outbound.ts";
 import { type BodyLimits, BodyMemory, DEFAULT_BODY_LIMITS } from "./body-memory.ts";
 import { Interception } from "./interception.ts";
 import { OpenExchanges } from "./open-exchanges.ts";
@@ -36,14 +37,16 @@ export class Gateway {
   readonly #callers = new WeakMap<Duplex, Caller>();
 
   constructor(
-    parts: Omit<GatewayParts, "upstreams" | "openExchanges" | "bodyMemory" | "turns">,
+    parts: Omit<GatewayParts, "upstreams" | "openExchanges" | "bodyMemory" | "turns"> & {
+      readonly upstreamLimits?: OutboundLimits;
+    },
     authority: InterceptionAuthority,
     limits: InboundLimits = DEFAULT_INBOUND_LIMITS,
     bodyLimits: BodyLimits = DEFAULT_BODY_LIMITS,
   ) {
     this.#parts = {
       ...parts,
-      upstreams: new UpstreamConnections(),
+      upstreams: new UpstreamConnections(parts.upstreamLimits),
       openExchanges: new OpenExchanges(),
       bodyMemory: new BodyMemory(bodyLimits),
       turns: new FairTurns(PER_TURN),

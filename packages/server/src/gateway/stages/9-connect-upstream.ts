@@ -8,7 +8,7 @@
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import { dial } from "../dialer.ts";
 import type { Ending } from "../ending.ts";
-import { OutboundConnection } from "../http/outbound.ts";
+import { DEFAULT_OUTBOUND_LIMITS, OutboundConnection, type OutboundLimits } from "../http/outbound.ts";
 import type { connectionBrand, UpstreamConnection } from "../http/messages.ts";
 import type { GatewayWorkload } from "../ports.ts";
 import { type Refusal, refusal } from "./refusal.ts";
@@ -29,6 +29,11 @@ export class UpstreamConnections {
   readonly #idle = new Map<string, Kept[]>();
   readonly #open = new Set<OutboundConnection>();
   readonly #clockwork = setInterval(() => this.#checkTimes(), CHECK_EVERY).unref();
+  readonly #limits: OutboundLimits;
+
+  constructor(limits: OutboundLimits = DEFAULT_OUTBOUND_LIMITS) {
+    this.#limits = limits;
+  }
 
   /** At once where there is an idle connection. */
   connect(
@@ -52,7 +57,7 @@ export class UpstreamConnections {
   ): Promise<Result<UpstreamConnection, Refusal>> {
     const socket = await dial({ ...workload, host }, ending.signal());
     if (!socket.ok) return refuse(refusal(socket.reason.code, socket.reason.detail));
-    const connection = new OutboundConnection(socket.value);
+    const connection = new OutboundConnection(socket.value, this.#limits);
     this.#open.add(connection);
     const kept = this.#kept(key, workload, authority, connection);
     socket.value.once("close", () => this.#forget(key, kept));
