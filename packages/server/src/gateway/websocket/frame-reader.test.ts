@@ -252,6 +252,18 @@ describe("frames that are written", () => {
     expect(new Set(keys).size).toBeGreaterThan(48);
   });
 
+  it("hold of the reason of a close what fits, in whole characters", () => {
+    for (const character of ["x", "é", "€", "\u{1f511}"])
+      for (const before of ["", "a", "ab", "abc"]) {
+        const payload = closePayload(1008, before + character.repeat(200));
+        expect(payload.length).toBeGreaterThan(121);
+        expect(read("upstream", new FrameWriter("agent").control("close", payload))).toEqual([
+          { kind: "close", bytes: payload },
+        ]);
+      }
+    expect(closePayload(1000, "").length).toBe(2);
+  });
+
   it("are none where there is nothing to say yet", () => {
     const writer = new FrameWriter("agent");
     expect(writer.data(Buffer.alloc(0), true, false)).toHaveLength(0);

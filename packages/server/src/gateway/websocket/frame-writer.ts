@@ -4,7 +4,7 @@
  * was agreed on, so its fragments carry no meaning (§5.4).
  */
 import { randomFillSync } from "node:crypto";
-import { masked, OPCODES } from "./frame-reader.ts";
+import { masked, MOST_CONTROL_BYTES, OPCODES } from "./frame-reader.ts";
 
 const NOTHING = Buffer.alloc(0);
 
@@ -43,10 +43,13 @@ export class FrameWriter {
   }
 }
 
-/** The payload of a close frame; the reason is ours and short. */
+/** The payload of a close frame; of the reason as much as a control frame holds, in whole characters. */
 export function closePayload(code: number, reason: string): Buffer {
-  const payload = Buffer.alloc(2 + Buffer.byteLength(reason));
+  const text = Buffer.from(reason);
+  let end = Math.min(text.length, MOST_CONTROL_BYTES - 2);
+  while (end < text.length && (text[end]! & 0xc0) === 0x80) end--;
+  const payload = Buffer.alloc(2 + end);
   payload.writeUInt16BE(code);
-  payload.write(reason, 2);
+  text.copy(payload, 2, 0, end);
   return payload;
 }

@@ -180,7 +180,7 @@ export class Relay {
 
   /** 1008: what was sent, or who sent it, is against the rules (§7.4.1). The upstream is not told why. */
   #object(reason: Refusal, end: RelayEnd = { how: "refused", reason }): void {
-    this.#conclude(end, { agent: [1008, reason.detail.slice(0, 120)], upstream: GOING_AWAY });
+    this.#conclude(end, { agent: [1008, reason.detail], upstream: GOING_AWAY });
   }
 
   #tick(): void {
