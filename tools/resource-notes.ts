@@ -102,7 +102,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "ServerWorkload.operations.name": "The name that policies use.",
   "ServerWorkload.operations.method": "The HTTP method, in upper case.",
   "ServerWorkload.operations.path":
-    "The path, without query. `{word}` stands for a part of one segment; `{model}` is also the model that policies see.",
+    "The path, without query. `{word}` stands for a part of one segment, one at most between `/` and `:`; `{model}` is also the model that policies see.",
   "ServerWorkload.connectTo":
     "Connect there instead of resolving the host. TLS still verifies the host's name.",
   "ServerWorkload.connectTo.address": "An IP address.",

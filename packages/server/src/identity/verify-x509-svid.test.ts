@@ -92,6 +92,18 @@ describe("a leaf", () => {
     expect(verify([handMade(domain, { names: mixed })])).toMatchObject({ ok: true });
   });
 
+  it("is not read beside a name of a form that does not exist", () => {
+    const strange = certificate.extension(
+      "2.5.29.17",
+      true,
+      der.sequence(der.implicit(6, Buffer.from("spiffe://example.org/a")), der.implicit(0, Buffer.from("x"))),
+    );
+    expect(verify([handMade(domain, { names: strange })])).toEqual({
+      ok: false,
+      reason: "certificate_malformed",
+    });
+  });
+
   it("X3: with a subject need not have critical names", () => {
     const subject = certificate.name("somebody");
     const found = verify([handMade(domain, { subject, names: names(["spiffe://example.org/a"], false) })]);
