@@ -32,7 +32,15 @@ let agent: RunningAgent;
 const startOn = (data: string, more: readonly string[] = []): Promise<Postern> =>
   startPostern({
     folder: data,
-    args: ["--database-url", "env:TEST_DATABASE", "--max-snapshot-age", String(MAX_SNAPSHOT_AGE), ...more],
+    args: [
+      "--database-url",
+      "env:TEST_DATABASE",
+      "--max-snapshot-age",
+      String(MAX_SNAPSHOT_AGE),
+      "--trust-domain",
+      "corp",
+      ...more,
+    ],
     env: { TEST_DATABASE: url },
   });
 
@@ -142,6 +150,23 @@ describe.skipIf(!hasPostgres())("two gateways on one database", () => {
     await here.setSecret("openai-key", rotated);
     standIns.openai.setKey(rotated);
     await expect.poll(async () => (await ask()).status, { interval: 5 }).toBe(200);
+  });
+
+  it("both sign with the same authorities, and what one does to them the other does too", async () => {
+    const states = async (server: Postern): Promise<string[]> => {
+      const { stdout } = await server.postern(["ca", "list", "--json"]);
+      const { authorities } = JSON.parse(stdout) as { authorities: { name: string; state: string }[] };
+      return authorities.map(({ name, state }) => `${name} ${state}`);
+    };
+    const both = async () => [await states(here), await states(there)];
+    const expected = ["jwt-1 active", "x509-1 active"];
+    expect(await both()).toEqual([expected, expected]);
+    await here.postern(["ca", "prepare", "jwt"]);
+    await expect.poll(() => states(there)).toEqual(["jwt-1 active", "jwt-2 prepared", "x509-1 active"]);
+    await there.postern(["ca", "activate", "jwt-2", "--force"]);
+    await expect.poll(() => states(here)).toEqual(["jwt-1 old", "jwt-2 active", "x509-1 active"]);
+    const bundles = await Promise.all([here, there].map((server) => server.postern(["ca", "bundle"])));
+    expect(bundles[0]!.stdout).toBe(bundles[1]!.stdout);
   });
 
   it("the master key is rotated while requests go on at the other, which seals under the new one", async () => {

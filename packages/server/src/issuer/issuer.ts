@@ -249,7 +249,11 @@ export class Issuer {
     const active = new Map<AuthorityKind, ActiveAuthority>();
     for (const kind of AUTHORITY_KINDS) {
       const stored = findActive(all, kind);
-      if (stored !== undefined) active.set(kind, activeAuthority(stored, await this.#keyOf(stored)));
+      if (stored === undefined) continue;
+      const known = before?.active.get(kind);
+      // Its key stays what it was, also while the master key is being rotated.
+      const isSame = known?.stored.generation === stored.generation;
+      active.set(kind, isSame ? { ...known, stored } : activeAuthority(stored, await this.#keyOf(stored)));
     }
     this.#state = { epoch, all, active, bundle: bundleOf(trustDomain, all, epoch) };
     if (before !== undefined) for (const listener of this.#listeners) listener();
