@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The local CA for interception: its key sealed in the store, its certificate beside it. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { getCACertificates } from "node:tls";
 import type { InterceptionAuthority } from "../gateway/ports.ts";
 import { certificatePem, writeAuthorityCertificate } from "../identity/certificate.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { EcdsaSigningKey } from "../keys/signing-keys.ts";
+import { writeWhole } from "./write-whole.ts";
 
 const DAY = 86_400_000;
 const LIFETIME = 3650 * DAY;
@@ -25,7 +26,7 @@ export function loadAuthority(dataFolder: string, key: EcdsaSigningKey, clock: C
       notBefore: now - DAY,
       notAfter: now + LIFETIME,
     };
-    writeFileSync(file, certificatePem(writeAuthorityCertificate(spec, key.sign)), { mode: 0o644 });
+    writeWhole(file, certificatePem(writeAuthorityCertificate(spec, key.sign)), 0o644);
   }
   return {
     commonName,

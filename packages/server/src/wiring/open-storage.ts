@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Opens what the server keeps: the data folder, locked to this process; the store in it or on PostgreSQL; the master key. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/config.ts";
 import type { Clock } from "../kernel/clock.ts";
@@ -21,6 +21,7 @@ import { prepareDataFolder } from "../store/sqlite/data-folder.ts";
 import { lockDataFolder } from "../store/sqlite/folder-lock.ts";
 import { openStore } from "../store/sqlite/open-store.ts";
 import type { Store } from "../store/store.ts";
+import { writeWhole } from "./write-whole.ts";
 
 export interface Storage {
   readonly store: Store;
@@ -116,6 +117,6 @@ async function openKeyRing(config: Config, store: Store): Promise<KeyRing> {
 function auditKeyName(dataFolder: string, store: Store): string {
   if (store.feed === undefined) return "postern-audit";
   const file = join(dataFolder, "server.id");
-  if (!existsSync(file)) writeFileSync(file, `${randomBytes(6).toString("hex")}\n`, { mode: 0o600 });
+  if (!existsSync(file)) writeWhole(file, `${randomBytes(6).toString("hex")}\n`, 0o600);
   return `postern-audit-${readFileSync(file, "utf8").trim()}`;
 }
