@@ -109,7 +109,8 @@ export function checkSelectors(resource: ResourceOf<"Agent">, next: ResourceSet)
   });
 }
 
-function selectorProblem(selector: string, { metadata, spec }: TrustProvider): string | undefined {
+/** Why this trust provider cannot prove such a selector, whatever its value; undefined where it can. */
+export function selectorProblem(selector: string, { metadata, spec }: TrustProvider): string | undefined {
   const kind = selector.slice(0, selector.indexOf(":"));
   const name = selector.slice(kind.length + 1, selector.indexOf("="));
   if (kind !== spec.kind)

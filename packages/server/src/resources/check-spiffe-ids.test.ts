@@ -28,6 +28,23 @@ describe("the SPIFFE IDs of agents", () => {
     expect(problems([agent("a", spiffeId)])).toEqual([expect.stringContaining(message)]);
   });
 
+  it("are refused where the trust provider cannot prove a fact, with the nearest name", () => {
+    const provider: Resource = {
+      kind: "TrustProvider",
+      metadata: { name: "local" },
+      spec: { kind: "process" },
+    };
+    const find = (spiffeId: string) => problems([provider, agent("a", spiffeId)]);
+    expect(find("spiffe://corp/{process.user}")).toEqual([
+      expect.stringContaining("proves no `process:user`"),
+    ]);
+    expect(find("spiffe://corp/{process.uidd}")).toEqual([
+      expect.stringContaining("did you mean `process:uid=`"),
+    ]);
+    expect(find("spiffe://corp/{k8s.namespace}")).toEqual([expect.stringContaining("is of kind process")]);
+    expect(find("spiffe://corp/{process.uid}")).toEqual([]);
+  });
+
   it("are refused at a server without a trust domain, which says how to get one", () => {
     const found = checkSpiffeIds(new ResourceSet([agent("a", "spiffe://corp/a")]), undefined);
     expect(found.map(({ message }) => message)).toEqual([expect.stringContaining("--trust-domain NAME")]);

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import type { CallerFacts } from "../attestation/process/identify-caller.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
 import { parseSpiffeId } from "../identity/spiffe-id.ts";
-import { refuse } from "../kernel/result.ts";
+import { ok, refuse } from "../kernel/result.ts";
 import { compilePolicies } from "../policy/compile.ts";
 import { ResourceSet } from "../resources/resource-set.ts";
 import { entitlementOf, standingOf } from "./agent-identity.ts";
@@ -134,6 +134,19 @@ describe("a caller", () => {
     expect(await entitlementOf(anyAgent, ambiguous)).toEqual({
       ok: false,
       reason: { kind: "not_entitled", reason: "agent_ambiguous" },
+    });
+  });
+
+  it("gets an ID with the hash of its program where the template asks for that, and none where it cannot be read", async () => {
+    const hashed = source([agent("one", { spiffeId: "spiffe://corp/{process.sha256}" })]);
+    const readable = caller({ sha256: async () => ok("00ff") });
+    expect(await entitlementOf(readable, hashed)).toMatchObject({
+      ok: true,
+      value: { id: idOf("spiffe://corp/00ff") },
+    });
+    expect(await entitlementOf(caller(), hashed)).toMatchObject({
+      ok: false,
+      reason: { kind: "unavailable" },
     });
   });
 

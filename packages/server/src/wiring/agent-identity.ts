@@ -2,10 +2,15 @@
 /** Which SPIFFE ID does a caller get, and which agent does a SPIFFE ID stand for? */
 import { attestCaller } from "../attestation/process/attest-caller.ts";
 import type { CallerFacts } from "../attestation/process/identify-caller.ts";
-import { selectorsOf } from "../attestation/process/selectors.ts";
+import { selectorsOf, selectorsWithHashOf, SHA256_SELECTOR } from "../attestation/process/selectors.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
 import type { SpiffeId } from "../identity/spiffe-id.ts";
-import { fillTemplate, matchesTemplate, narrowTemplate } from "../identity/spiffe-id-template.ts";
+import {
+  fillTemplate,
+  matchesTemplate,
+  narrowTemplate,
+  type SpiffeIdTemplate,
+} from "../identity/spiffe-id-template.ts";
 import type { Denial, Entitlement } from "../issuer/workload-api/workload-api.ts";
 import { ok, refuse, type Result } from "../kernel/result.ts";
 import { templateOf } from "../resources/check-spiffe-ids.ts";
@@ -41,9 +46,21 @@ export async function entitlementOf(
   if (problem !== undefined) return denied(problem);
   const template = templateOf(resource);
   if (template?.ok !== true) return denied("agent_without_spiffe_id");
-  const [process] = facts.processes;
-  const id = fillTemplate(template.value, process === undefined ? [] : selectorsOf(process, facts.run));
+  const selectors = await selectorsFor(template.value, facts);
+  if (!selectors.ok) return unknown("caller_unreadable");
+  const id = fillTemplate(template.value, selectors.value);
   return id.ok ? ok({ agent: name, id: id.value }) : denied(`spiffe_id: ${id.reason}`);
+}
+
+/** A Unix connection has one process. Its executable is hashed only where the ID is made of that. */
+async function selectorsFor(
+  { segments }: SpiffeIdTemplate,
+  { processes, run }: CallerFacts,
+): Promise<Result<ReadonlySet<string>, string>> {
+  const [process] = processes;
+  if (process === undefined) return ok(new Set());
+  const isHashed = segments.some(({ selector }) => selector === SHA256_SELECTOR);
+  return isHashed ? selectorsWithHashOf(process, run) : ok(selectorsOf(process, run));
 }
 
 /** Why this agent may not pass at present; undefined where it may. */
