@@ -186,7 +186,8 @@ const canMount =
   process.getuid?.() === 0 && spawnSync("unshare", ["-m", "--propagation", "private", "true"]).status === 0;
 
 describe.skipIf(!canMount)("what a name server says", () => {
-  const NAME_SERVER = "127.0.0.77";
+  /** Port 53 is the only one that a resolver asks: two tests at once need two addresses. */
+  const NAME_SERVER = `127.53.${(process.pid >> 8) & 255}.${process.pid & 255}`;
   const GOOD = "127.0.0.5";
   const BAD = "127.0.0.6";
   let standIns: StandIns;
