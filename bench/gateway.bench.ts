@@ -4,15 +4,27 @@
  * that only sets a static header, in the same run. The gateway and nginx have core 0, load and upstream core 1.
  */
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
-import { tmpdir } from "node:os";
+import { request } from "node:http";
+import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { createTestAuthority, type Postern, startPostern } from "@postern/testkit";
+import { PORTS, proxyConfig, startNginx, upstreamConfig } from "./gateway/nginx.ts";
+import { setUp } from "./gateway/set-up.ts";
 
 const SECONDS = Number(process.argv.find((word) => word.startsWith("--seconds="))?.slice(10) ?? "5");
 const WARM_UP = 5;
+const CUTS = 100;
 const folder = mkdtempSync(join(tmpdir(), "postern-bench-"));
+const tls = {
+  ca: join(folder, "ca.pem"),
+  certificate: join(folder, "cert.pem"),
+  key: join(folder, "key.pem"),
+};
+const script = (name: string): string => fileURLToPath(new URL(`gateway/${name}.ts`, import.meta.url));
+const [CLIENT, TUNNEL, EVENT_UPSTREAM] = [script("client"), script("tunnel"), script("event-upstream")];
 const children: ChildProcess[] = [];
 
 /** Bodies as an LLM client sends and gets them. */
@@ -26,8 +38,6 @@ const answerBody = JSON.stringify({
   x: "y".repeat(515),
 });
 
-const PORTS = { upstream: 18_443, plain: 18_080, terminating: 18_444 };
-
 try {
   console.log(JSON.stringify(await measure()));
 } finally {
@@ -35,39 +45,148 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-async function measure(): Promise<Record<string, number>> {
+async function measure(): Promise<Record<string, unknown>> {
   const authority = await createTestAuthority();
-  const certificate = await authority.issue(["api.openai.com", "127.0.0.1", "localhost"]);
-  writeFileSync(join(folder, "ca.pem"), authority.certificate);
-  writeFileSync(join(folder, "cert.pem"), certificate.certificate);
-  writeFileSync(join(folder, "key.pem"), certificate.privateKey, { mode: 0o600 });
-  await startNginx("upstream", 1, upstreamConfig(), PORTS.upstream);
-  await startNginx("proxy", 0, proxyConfig(), PORTS.plain);
+  const certificate = await authority.issue(["api.openai.com", "events.example", "127.0.0.1", "localhost"]);
+  writeFileSync(tls.ca, authority.certificate);
+  writeFileSync(tls.certificate, certificate.certificate);
+  writeFileSync(tls.key, certificate.privateKey, { mode: 0o600 });
+  const upstream = {
+    name: "upstream",
+    core: 1,
+    servers: upstreamConfig(tls, answerBody),
+    port: PORTS.upstream,
+  };
+  children.push(await startNginx(folder, upstream));
+  const proxy = { name: "proxy", core: 0, servers: proxyConfig(tls), port: PORTS.plain };
+  children.push(await startNginx(folder, proxy));
   writeFileSync(join(folder, "post.lua"), wrkScript());
+  writeFileSync(join(folder, "body.json"), requestBody);
+  const eventPort = await startEventUpstream();
   const postern = await startPostern();
   try {
-    await setUp(postern, authority.certificate);
+    await setUp(postern, authority.certificate, eventPort);
     execFileSync("taskset", ["-apc", "0", String(serverPid(postern))]);
-    const direct = wrk(`https://127.0.0.1:${PORTS.upstream}/v1/chat/completions`);
-    const nginx = wrk(`http://127.0.0.1:${PORTS.plain}/v1/chat/completions`);
-    const nginxTls = wrk(`https://127.0.0.1:${PORTS.terminating}/v1/chat/completions`);
-    // What Node compiles while the first thousands of requests pass is not what a request costs.
-    await wrkInside(postern, "$OPENAI_BASE_URL/chat/completions", WARM_UP);
-    const cpuBefore = cpuSeconds(serverPid(postern));
-    const gate = await wrkInside(postern, "$OPENAI_BASE_URL/chat/completions");
-    const cpu = cpuSeconds(serverPid(postern)) - cpuBefore;
+    const atRest = residentMb(serverPid(postern));
     return {
-      upstreamRps: direct,
-      nginxRps: nginx,
-      nginxTerminatingRps: nginxTls,
-      rps: gate,
-      ratioToNginx: round(gate / nginx),
-      cpuUsPerRequest: round((cpu * 1e6) / (gate * SECONDS)),
+      ...(await throughput(postern)),
+      ...(await addedTimes(postern, eventPort)),
+      cutP99Ms: await cutTime(postern),
+      scrubMbPerSecond: scrubSpeed(),
+      rssAtRestMb: round(atRest),
       rssMb: round(residentMb(serverPid(postern))),
+      node: process.version,
+      cpu: cpus()[0]?.model,
     };
   } finally {
     await postern.stop();
   }
+}
+
+async function throughput(postern: Postern): Promise<Record<string, number>> {
+  const direct = wrk(outside(`wrk ${wrkWords(`https://127.0.0.1:${PORTS.upstream}/v1/chat/completions`)}`));
+  const nginx = wrk(outside(`wrk ${wrkWords(`http://127.0.0.1:${PORTS.plain}/v1/chat/completions`)}`));
+  const nginxTls = h2load(outside(h2loadWords(String(PORTS.terminating))));
+  const viaBaseUrl = `exec taskset -c 1 wrk ${wrkWords("$OPENAI_BASE_URL/chat/completions")}`;
+  // What Node compiles while the first thousands of requests pass is not what a request costs.
+  await inside(postern, `exec taskset -c 1 wrk ${wrkWords("$OPENAI_BASE_URL/chat/completions", WARM_UP)}`);
+  const cpuBefore = cpuSeconds(serverPid(postern));
+  const gate = wrk(await inside(postern, viaBaseUrl));
+  const cpu = cpuSeconds(serverPid(postern)) - cpuBefore;
+  const tunnel = `taskset -c 1 "${process.execPath}" "${TUNNEL}" "$POSTERN_GATE" api.openai.com:443 > "${folder}/tunnel" & tunnel=$!
+    until port=$(cat "${folder}/tunnel") && [ -n "$port" ]; do sleep 0.05; done
+    taskset -c 1 ${h2loadWords("$port")}; kill $tunnel`;
+  const intercepted = h2load(await inside(postern, tunnel));
+  return {
+    upstreamRps: direct,
+    nginxRps: nginx,
+    rps: gate,
+    ratioToNginx: round(gate / nginx),
+    cpuUsPerRequest: round((cpu * 1e6) / (gate * SECONDS)),
+    nginxTerminatingRps: nginxTls,
+    interceptRps: intercepted,
+    interceptRatioToNginx: round(intercepted / nginxTls),
+  };
+}
+
+/** What the gate adds at a thousand requests a second, and to the first byte of a stream. */
+async function addedTimes(postern: Postern, eventPort: number): Promise<Record<string, number>> {
+  const upstream = `https://127.0.0.1:${PORTS.upstream}/v1`;
+  const events = `https://127.0.0.1:${eventPort}/v1`;
+  const direct = quantilesOf(outside(clientWords("rate", upstream)));
+  const gated = quantilesOf(
+    await inside(postern, `exec taskset -c 1 ${clientWords("rate", "$OPENAI_BASE_URL")}`),
+  );
+  const directStream = quantilesOf(outside(clientWords("stream", events)));
+  const gatedStream = quantilesOf(
+    await inside(postern, `exec taskset -c 1 ${clientWords("stream", "$POSTERN_GATE/events/v1")}`),
+  );
+  return {
+    addedP50Us: gated.p50Us - direct.p50Us,
+    addedP99Us: gated.p99Us - direct.p99Us,
+    addedTtfbUs: gatedStream.p50Us - directStream.p50Us,
+    addedTtfbP99Us: gatedStream.p99Us - directStream.p99Us,
+  };
+}
+
+function clientWords(mode: string, base: string, path = "/chat/completions"): string {
+  return `"${process.execPath}" "${CLIENT}" ${mode} "${base}" ${path} "${tls.ca}"`;
+}
+
+function quantilesOf(line: string): { p50Us: number; p99Us: number } {
+  return JSON.parse(line) as { p50Us: number; p99Us: number };
+}
+
+/** From when an operator's call leaves until the agent's stream has ended, in milliseconds. */
+async function cutTime(postern: Postern): Promise<number> {
+  const command = "exec taskset -c 1 " + clientWords("open", "$POSTERN_GATE/events/v1", "/responses");
+  const program = postern.start(["run", "--agent", "bench", "--", "sh", "-c", command]);
+  const times: number[] = [];
+  for (let cut = 0; cut < CUTS; cut++) {
+    // One after the other: the time of each is what is measured.
+    // oxlint-disable no-await-in-loop
+    await program.line((line) => line === `open ${cut}`);
+    const startedAt = performance.timeOrigin + performance.now();
+    await operate(postern, "cut");
+    const ended = await program.line((line) => line.startsWith(`ended ${cut} `));
+    times.push(Number(ended.split(" ")[2]) - startedAt);
+    await operate(postern, "restore");
+    // oxlint-enable no-await-in-loop
+  }
+  await program.ended;
+  return round(times.toSorted((a, b) => a - b)[Math.floor(CUTS * 0.99) - 1]!);
+}
+
+function operate(postern: Postern, verb: "cut" | "restore"): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const options = {
+      socketPath: join(postern.folder, "control.sock"),
+      method: "POST",
+      path: `/v1/agents/bench/${verb}`,
+      headers: { host: "postern", "content-type": "application/json" },
+    };
+    const call = request(options, (answer) => {
+      answer.resume().once("end", resolve);
+      if (answer.statusCode !== 200) reject(new Error(`${verb} was answered with ${answer.statusCode}`));
+    });
+    call.once("error", reject).end("{}");
+  });
+}
+
+function scrubSpeed(): number {
+  const bench = fileURLToPath(new URL("scrub.bench.ts", import.meta.url));
+  const words = ["-c", "1", process.execPath, "--expose-gc", bench];
+  return (JSON.parse(execFileSync("taskset", words, { encoding: "utf8" })) as { scrubMbPerSecond: number })
+    .scrubMbPerSecond;
+}
+
+async function startEventUpstream(): Promise<number> {
+  const child = spawn("taskset", ["-c", "1", process.execPath, EVENT_UPSTREAM, tls.key, tls.certificate], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  children.push(child);
+  const [line] = (await once(child.stdout, "data")) as [Buffer];
+  return Number(line.toString());
 }
 
 function round(value: number): number {
@@ -86,112 +205,40 @@ end
 `;
 }
 
-function wrkWords(url: string, seconds = SECONDS): string[] {
-  return ["-t1", "-c32", `-d${seconds}s`, "-s", join(folder, "post.lua"), url];
+function wrkWords(url: string, seconds = SECONDS): string {
+  return `-t1 -c32 -d${seconds}s -s "${join(folder, "post.lua")}" "${url}"`;
 }
 
-function wrk(url: string): number {
-  return requestsPerSecond(
-    execFileSync("taskset", ["-c", "1", "wrk", ...wrkWords(url)], { encoding: "utf8" }),
-  );
+/** wrk knows no name but that in the URL; behind a tunnel the name is the upstream's and the port is ours. */
+function h2loadWords(port: string): string {
+  const headers = "-H 'content-type: application/json' -H 'authorization: Bearer placeholder'";
+  const post = `-d "${join(folder, "body.json")}" --connect-to=127.0.0.1:${port}`;
+  return `h2load --h1 -t1 -c32 -D${SECONDS} --warm-up-time=1 ${headers} ${post} https://api.openai.com/v1/chat/completions`;
 }
 
-async function wrkInside(postern: Postern, url: string, seconds = SECONDS): Promise<number> {
-  const words = wrkWords(url, seconds).map((word) => (word === url ? `"${url}"` : `'${word}'`));
-  const command = `exec taskset -c 1 wrk ${words.join(" ")}`;
+function outside(command: string): string {
+  return execFileSync("sh", ["-c", `exec taskset -c 1 ${command}`], { encoding: "utf8" });
+}
+
+async function inside(postern: Postern, command: string): Promise<string> {
   const result = await postern.postern(["run", "--agent", "bench", "--", "sh", "-c", command]);
-  if (result.code !== 0) throw new Error(result.stdout + result.stderr);
-  return requestsPerSecond(result.stdout);
+  if (result.code > 0 && result.stdout === "") throw new Error(result.stderr);
+  return result.stdout;
 }
 
-function requestsPerSecond(output: string): number {
+/** Requests a second by what wrk printed, or by what h2load printed; throws where any failed. */
+function wrk(output: string): number {
   const [, requests, microseconds, bad] = /RESULT (\d+) (\d+) (\d+)/.exec(output) ?? [];
   if (bad !== "0") throw new Error(`requests failed:\n${output}`);
   return Math.round(Number(requests) / (Number(microseconds) / 1e6));
 }
 
-async function setUp(postern: Postern, caCertificate: string): Promise<void> {
-  await postern.setSecret("openai-key", "sk-proj-benchmark-0123456789abcdef");
-  const documents = [
-    { kind: "TrustProvider", metadata: { name: "local" }, spec: { kind: "process" } },
-    {
-      kind: "Agent",
-      metadata: { name: "bench" },
-      spec: { trustProvider: "local", selectors: ["process:agent=bench"] },
-    },
-    {
-      kind: "ServerWorkload",
-      metadata: { name: "openai" },
-      spec: {
-        profile: "openai",
-        connectTo: { address: "127.0.0.1", port: PORTS.upstream },
-        allowedNetworks: ["127.0.0.0/8"],
-        caCertificates: caCertificate,
-      },
-    },
-    {
-      kind: "CredentialProvider",
-      metadata: { name: "openai-key" },
-      spec: { kind: "vault", secret: "openai-key", serverWorkloads: ["openai"] },
-    },
-    {
-      kind: "AccessPolicy",
-      metadata: { name: "bench" },
-      spec: {
-        agents: ["bench"],
-        serverWorkload: "openai",
-        credentialProvider: "openai-key",
-        allow: { models: ["gpt-4o-mini"], operations: ["chat.completions"] },
-      },
-    },
-  ];
-  await postern.apply(documents.map((document) => JSON.stringify(document)).join("\n---\n"));
-}
-
-function upstreamConfig(): string {
-  return `server { listen 127.0.0.1:${PORTS.upstream} ssl; ${tls()} keepalive_requests 100000000;
-    default_type application/json; location / { return 200 '${answerBody}'; } }`;
-}
-
-function proxyConfig(): string {
-  const location = `location / { proxy_pass https://up; proxy_http_version 1.1; proxy_set_header Connection "";
-    proxy_set_header Host api.openai.com; proxy_set_header Authorization "Bearer static"; proxy_ssl_server_name on;
-    proxy_ssl_name api.openai.com; proxy_ssl_verify on; proxy_ssl_trusted_certificate ${join(folder, "ca.pem")}; }`;
-  return `upstream up { server 127.0.0.1:${PORTS.upstream}; keepalive 64; keepalive_requests 100000000; }
-    server { listen 127.0.0.1:${PORTS.plain}; keepalive_requests 100000000; ${location} }
-    server { listen 127.0.0.1:${PORTS.terminating} ssl; ${tls()} keepalive_requests 100000000; ${location} }`;
-}
-
-function tls(): string {
-  return `ssl_certificate ${join(folder, "cert.pem")}; ssl_certificate_key ${join(folder, "key.pem")};`;
-}
-
-async function startNginx(name: string, core: number, servers: string, port: number): Promise<void> {
-  const config = join(folder, `${name}.conf`);
-  writeFileSync(
-    config,
-    `worker_processes 1; daemon off; pid ${join(folder, `${name}.pid`)}; error_log ${join(folder, `${name}.log`)};
-    events { worker_connections 4096; } http { access_log off; client_body_temp_path ${folder}/${name}-body;
-    proxy_temp_path ${folder}/${name}-proxy; fastcgi_temp_path ${folder}/f; uwsgi_temp_path ${folder}/u; scgi_temp_path ${folder}/s; ${servers} }`,
-  );
-  children.push(spawn("taskset", ["-c", String(core), "nginx", "-c", config], { stdio: "inherit" }));
-  for (let attempt = 0; attempt < 100; attempt++) {
-    // One attempt after the other, until it listens.
-    // oxlint-disable-next-line no-await-in-loop
-    if (await listens(port)) return;
-  }
-  throw new Error(`nginx did not start: ${readFileSync(join(folder, `${name}.log`), "utf8")}`);
-}
-
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, "127.0.0.1");
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => setTimeout(resolve, 50, false));
-  });
+function h2load(output: string): number {
+  const done = /requests: .*? (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored/.exec(output);
+  const statuses = /status codes: (\d+) 2xx/.exec(output)?.[1];
+  if (done === null || done[1] !== statuses || Number(done[1]) === 0)
+    throw new Error(`requests failed:\n${output}`);
+  return Math.round(Number(done[1]) / SECONDS);
 }
 
 /** `./postern up` replaces itself by the server: the process keeps its number. */
