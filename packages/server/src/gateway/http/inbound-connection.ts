@@ -48,6 +48,8 @@ export class InboundConnection {
   #searched = 0;
   /** Whether an empty line was read over in front of the request to come. */
   #hasForgiven = false;
+  /** Whether the request to come was begun before the answer in front of it. */
+  #isAhead = false;
   #current: OpenRequest | undefined;
   /** Reads the current request's body, until it is complete. */
   #decoder: BodyDecoder | undefined;
@@ -196,6 +198,8 @@ export class InboundConnection {
   }
 
   #connect(head: RequestHead): void {
+    // The agent cannot tell the answer in front of it from what comes out of the tunnel.
+    if (this.#isAhead) return this.#refuse("a CONNECT came before the request in front of it was answered");
     if (this.#entrance.kind === "tunnel") return this.#refuse("a CONNECT came inside a tunnel");
     if (head.framing.kind !== "none") return this.#refuse("a CONNECT has a body");
     const rest = this.#release();
@@ -212,15 +216,8 @@ export class InboundConnection {
     if (!isRead || !keepsAlive || this.#hasPeerEnded || this.#isOver) return this.#close();
     this.#wait("for-request", this.#limits.idleTimeout);
     this.#resume();
-    if (this.#pending.length > 0) this.#readAhead();
-  }
-
-  /** A request that was sent before the answer in front of it. */
-  #readAhead(): void {
-    const isConnect = this.#pending.toString("latin1", 0, 8).trimStart().startsWith("CONNECT");
-    // The agent cannot tell the answer in front of it from what comes out of the tunnel.
-    if (isConnect) return this.#refuse("a CONNECT came before the request in front of it was answered");
-    this.#readHead();
+    this.#isAhead = this.#pending.length > 0;
+    if (this.#isAhead) this.#readHead();
   }
 
   /** Says that nothing more comes, and gives the agent time to read what came. */

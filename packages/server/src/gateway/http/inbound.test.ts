@@ -160,6 +160,28 @@ describe("bytes in other pieces", () => {
     expect(await read([bytes])).toEqual([outcome]);
     expect(await read(bytes.split(""))).toEqual([outcome]);
   });
+
+  it.each([
+    ["CONNECT a:443", "a CONNECT came before the request in front of it was answered"],
+    ["\r\nCONNECT a:443", "a CONNECT came before the request in front of it was answered"],
+    ["CONNECTED /b", "CONNECTED /b"],
+  ])("are a tunnel only behind the answer in front of it: %j", async (line, outcome) => {
+    const seen: string[] = [];
+    const [near, far] = duplexPair();
+    const codec = new InboundCodec(LIMITS, {
+      exchange: (exchange) => {
+        seen.push(`${exchange.request.method} ${exchange.request.target}`);
+        void exchange.startAnswer({ status: 204, headers: [] }).end();
+      },
+      connect: () => void seen.push("a tunnel"),
+      malformed: (detail) => seen.push(detail),
+    });
+    codec.accept(near, { kind: "door", authorities: [] });
+    far.resume().write(`GET /a HTTP/1.1\r\n\r\n${line} HTTP/1.1\r\n\r\n`);
+    await expect.poll(() => seen).toEqual(["GET /a", outcome]);
+    near.destroy();
+    codec.close();
+  });
 });
 
 describe("an exchange", () => {
