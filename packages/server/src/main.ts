@@ -149,7 +149,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     audit: record,
   });
 
-  const attestParts = { ...store, clock, state: () => plane.state, audit: record };
+  const attestParts = { ...store, clock, state: () => plane.state, isStale, audit: record };
   const attestDesk = new AttestDesk(attestParts);
 
   const readiness = readinessOf(

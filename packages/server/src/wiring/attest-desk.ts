@@ -27,6 +27,8 @@ export interface AttestParts {
   readonly evidence: EvidenceStore;
   readonly joinTokens: JoinTokenStore;
   state(): PublishedState;
+  /** While nobody can tell whether the state is still right. */
+  isStale(): boolean;
   audit(event: AuditEvent): Promise<void>;
 }
 
@@ -114,6 +116,8 @@ export class AttestDesk {
   /** The agents of this provider only: another one could prove the same words about somebody else. */
   #match(provider: string, attested: AttestedEvidence): Finding {
     const { cut, resources } = this.#parts.state();
+    if (this.#parts.isStale())
+      return refused({ outcome: "unavailable", reason: "control_plane_unavailable" });
     const explanation = {
       attributes: attested.attributes,
       selectors: [...attested.selectors],

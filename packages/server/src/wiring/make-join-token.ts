@@ -8,7 +8,7 @@ import { type Result, ok, refuse } from "../kernel/result.ts";
 import type { AttestParts } from "./attest-desk.ts";
 
 export async function makeJoinToken(
-  { audit, clock, joinTokens, state }: Omit<AttestParts, "evidence">,
+  { audit, clock, joinTokens, state }: Omit<AttestParts, "evidence" | "isStale">,
   { name, provider }: JoinTokenRequest,
   operator: { uid: number },
 ): Promise<Result<JoinTokenResponse, string>> {
