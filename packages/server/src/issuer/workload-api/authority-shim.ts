@@ -26,6 +26,8 @@ const PRIORITY = 0x20;
 
 const AUTHORITY: HeaderField = [Buffer.from(":authority"), Buffer.from("localhost")];
 
+type WriteDone = (error?: Error | null) => void;
+
 interface OpenBlock {
   readonly stream: number;
   readonly isLast: boolean;
@@ -63,7 +65,16 @@ export class AuthorityShim extends Duplex {
     this.#socket.resume();
   }
 
-  override _write(bytes: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+  override _write(bytes: Buffer, _encoding: BufferEncoding, done: WriteDone): void {
+    this.#send(bytes, done);
+  }
+
+  /** What HTTP/2 writes in pieces goes out in one: a push to thousands of streams is mostly writes. */
+  override _writev(chunks: readonly { readonly chunk: Buffer }[], done: WriteDone): void {
+    this.#send(Buffer.concat(chunks.map(({ chunk }) => chunk)), done);
+  }
+
+  #send(bytes: Buffer, done: WriteDone): void {
     if (this.#socket.destroyed) return done(new Error("the peer is gone"));
     if (this.#socket.write(bytes)) return done();
     this.#writeDone = done;
