@@ -19,6 +19,7 @@ import { durably, NOT_DURABLE, recordDecision } from "./stages/6-record-decision
 import { UpstreamConnections } from "./stages/9-connect-upstream.ts";
 import { Outcome } from "./stages/13-record-outcome.ts";
 import { type Refusal, refusal } from "./stages/refusal.ts";
+import { withoutSecrets } from "./stages/without-secrets.ts";
 
 export const DEFAULT_INBOUND_LIMITS: InboundLimits = {
   headerBytes: 65_536,
@@ -160,22 +161,25 @@ export class Gateway {
     reason: Refusal,
     known: Partial<DecisionRecord>,
   ): Promise<void> {
-    const { clock, audit, controlPlane, observer } = this.#parts;
+    const { clock, audit, controlPlane, observer, knownSecrets } = this.#parts;
     const id = newId(clock.now());
     const outcome = new Outcome(id, clock, audit, observer);
-    const decision: DecisionRecord = {
-      id,
-      time: clock.now(),
-      outcome: "deny",
-      code: reason.code,
-      detail: reason.detail,
-      reasons: reason.reasons ?? [],
-      policies: [],
-      run: caller.run,
-      isolated: caller.isolated,
-      policyDigest: controlPlane.snapshot.policyDigest,
-      ...known,
-    };
+    const decision = await withoutSecrets(
+      {
+        id,
+        time: clock.now(),
+        outcome: "deny",
+        code: reason.code,
+        detail: reason.detail,
+        reasons: reason.reasons ?? [],
+        policies: [],
+        run: caller.run,
+        isolated: caller.isolated,
+        policyDigest: controlPlane.snapshot.policyDigest,
+        ...known,
+      },
+      knownSecrets,
+    );
     outcome.decided(decision);
     const recorded = recordDecision(audit, decision);
     const isDurable = recorded.ok && (await durably(recorded.value));

@@ -40,6 +40,7 @@ import { sendUpstream, shakeHands, streamAnswer } from "./stages/11-forward.ts";
 import { guardResponse } from "./stages/12-guard-response.ts";
 import { Outcome } from "./stages/13-record-outcome.ts";
 import { type Refusal, refusal } from "./stages/refusal.ts";
+import { withoutSecrets } from "./stages/without-secrets.ts";
 import { asksForUpgrade } from "./websocket/handshake.ts";
 import { UsageMeter } from "./usage-meter.ts";
 import type { Allow } from "../policy/access-request.ts";
@@ -84,7 +85,10 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
   };
   try {
     const decided = await decide(exchange, caller, parts, progress, open);
-    const decision = decisionRecord(id, caller, parts, progress, decided);
+    const decision = await withoutSecrets(
+      decisionRecord(id, caller, parts, progress, decided),
+      parts.knownSecrets,
+    );
     outcome.decided(decision, exchange.request.headers);
     const recorded = recordDecision(parts.audit, decision);
     if (!recorded.ok) return void (await giveRefusal(exchange, recorded.reason, undefined, outcome));
