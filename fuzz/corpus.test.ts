@@ -2,7 +2,8 @@
 /** The saved inputs of every fuzzer, each once: what was found before stays found. */
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
+import { removeScratchFolders } from "./scratch-folder.ts";
 import type { FuzzTarget } from "./target.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -11,6 +12,8 @@ const readme = readFileSync(`${here}README.md`, "utf8");
 
 const load = async (name: string): Promise<FuzzTarget> =>
   ((await import(`./targets/${name}.fuzz.ts`)) as { default: FuzzTarget }).default;
+
+afterAll(removeScratchFolders);
 
 describe.each(names)("%s", (name) => {
   it.each(readdirSync(`${here}corpus/${name}`))("holds for %s", async (file) => {

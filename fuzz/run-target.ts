@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import { removeScratchFolders } from "./scratch-folder.ts";
 import { type Orders, type Outcome, SHARED_HEADER } from "./orders.ts";
 
 export interface RunOptions extends Omit<Orders, "shared"> {
@@ -49,6 +50,7 @@ export async function runTarget(options: RunOptions): Promise<Ended> {
     },
   );
   await worker.terminate();
+  removeScratchFolders();
   const { finding, ...rest } = ended;
   if (finding === undefined) return rest;
   const input = Buffer.from(finding.input);

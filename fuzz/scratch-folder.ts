@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-/** A folder in memory, where there is one, that goes away with the process: files are made by the thousand. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+/** A folder for this process, in memory where there is some: files are made by the thousand. */
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const MEMORY = "/dev/shm";
+const root = existsSync(MEMORY) ? MEMORY : tmpdir();
+const own = `postern-fuzz-${process.pid}-`;
 
-export function scratchFolder(): string {
-  const folder = mkdtempSync(join(existsSync(MEMORY) ? MEMORY : tmpdir(), "postern-fuzz-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  return folder;
+export const scratchFolder = (): string => mkdtempSync(join(root, own));
+
+/** All of this process: a worker that is ended has no time to do so itself. */
+export function removeScratchFolders(): void {
+  for (const name of readdirSync(root))
+    if (name.startsWith(own)) rmSync(join(root, name), { recursive: true, force: true });
 }
