@@ -13,7 +13,18 @@ export interface Matcher {
   scan(data: Uint8Array, found: Found): void;
   /** From where on `data` is the beginning, and not the whole, of a pattern; `data.length` where nowhere. */
   openFrom(data: Uint8Array): number;
+  /**
+   * Up to where no pattern can still be open, whatever comes next. Depends on lengths and on ends of lines alone, never
+   * on what else stands there: so no delay tells whether it was the beginning of a secret.
+   */
+  closedTo(data: Buffer): number;
 }
+
+/**
+ * What ends an event (of `text/event-stream`), a JSON line or a line. Where no pattern holds it, nothing is open
+ * behind it, and a stream that pauses there is not held back.
+ */
+const STOPS = ["\n", "\n\n", "\r\n\r\n", "}\n", "}\r\n"].map((stop) => Buffer.from(stop));
 
 const LEAST = 4;
 const PREFIX = 0x9e3779b1 | 0;
@@ -27,6 +38,7 @@ export class PatternMatcher implements Matcher {
   readonly #prefixes: Int32Array;
   readonly #prefixShift: number;
   readonly longest: number;
+  readonly #stops: readonly Buffer[];
 
   private constructor(patterns: PatternBytes, indexes: readonly AnchorIndex[]) {
     this.#patterns = patterns;
@@ -42,6 +54,8 @@ export class PatternMatcher implements Matcher {
       this.#prefixes[bit >>> 5]! |= 1 << (bit & 31);
     }
     this.longest = longest;
+    const bytes = Buffer.from(patterns.bytes.buffer, patterns.bytes.byteOffset, patterns.bytes.length);
+    this.#stops = STOPS.filter((stop) => !bytes.includes(stop));
   }
 
   static of(patterns: Iterable<Buffer>): PatternMatcher {
@@ -79,6 +93,15 @@ export class PatternMatcher implements Matcher {
       if (this.#isOpen(data, at)) return at;
     }
     return end;
+  }
+
+  closedTo(data: Buffer): number {
+    let to = Math.min(data.length, Math.max(0, data.length - this.longest + 1));
+    for (const stop of this.#stops) {
+      const at = data.lastIndexOf(stop);
+      if (at !== -1) to = Math.max(to, at + stop.length);
+    }
+    return to;
   }
 
   /**
@@ -122,6 +145,8 @@ export function joined(matchers: readonly Matcher[]): Matcher {
       for (const matcher of matchers) matcher.scan(data, found);
     },
     openFrom: (data) => Math.min(data.length, ...matchers.map((matcher) => matcher.openFrom(data))),
+    // What is closed for one stays closed in front of it: the least is closed for all.
+    closedTo: (data) => Math.min(data.length, ...matchers.map((matcher) => matcher.closedTo(data))),
   };
 }
 

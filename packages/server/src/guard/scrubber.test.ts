@@ -127,11 +127,34 @@ describe("scrubber", () => {
     );
   });
 
-  it("holds back no byte that cannot begin a pattern", () => {
-    const scrubber = new Scrubber(matcher);
+  it("holds back the same whether a guess is right or wrong", () => {
+    const bytes = Buffer.from(secret);
+    const heldAfter = (text: Buffer): number => text.length - new Scrubber(matcher).push(text).length;
+    for (const before of ["", "data: ", "x".repeat(500), "line\n"].map((text) => Buffer.from(text)))
+      for (let right = 1; right < bytes.length; right++) {
+        const guess = Buffer.concat([before, bytes.subarray(0, right)]);
+        const wrong = Buffer.concat([before, bytes.subarray(0, right - 1), Buffer.from([1])]);
+        expect(heldAfter(guess)).toBe(heldAfter(wrong));
+      }
+  });
+
+  it("holds back nothing behind the end of an event, a JSON line or a line", () => {
+    for (const text of ["data: hello\n\n", "data: a\r\n\r\n", '{"a":1}\n', "a line\n"]) {
+      const scrubber = new Scrubber(matcher);
+      expect(scrubber.push(Buffer.from(`data: x\n\n${text}`)).toString()).toBe(`data: x\n\n${text}`);
+      expect(scrubber.push(Buffer.from("rest")).toString()).toBe("");
+      expect(scrubber.end().toString()).toBe("rest");
+    }
+  });
+
+  it("takes the end of a line for what it is in a secret of lines", () => {
+    const key = "-----BEGIN KEY-----\nMIIabcdefgh\nijklmnop\n-----END KEY-----\n";
+    const ofLines = PatternMatcher.of(secretPatterns(Buffer.from(key)));
+    const scrubber = new Scrubber(ofLines);
     expect(scrubber.push(Buffer.from("data: hello\n\n")).toString()).toBe("data: hello\n\n");
-    expect(scrubber.push(Buffer.from("data: " + secret.slice(0, 9))).toString()).toBe("data: ");
-    expect(scrubber.push(Buffer.from("!")).toString()).toBe(secret.slice(0, 9) + "!");
+    expect(scrubber.push(Buffer.from('{"a":1}\n')).toString()).toBe('{"a":1}\n');
+    const lines = key.split(/(?<=\n)/).map((line) => Buffer.from(line));
+    expect(scrub(lines, ofLines).text).toBe("*".repeat(key.length));
   });
 
   it("holds back less than the longest pattern, whatever comes", () => {

@@ -2,8 +2,10 @@
 /**
  * Replaces known byte patterns in a stream, split across chunks as they may be, with as many asterisks.
  *
- * The length stays, so framing and `Content-Length` stay right. Held back is only a tail that could still
- * become a pattern: at most the longest pattern less one byte.
+ * The length stays, so framing and `Content-Length` stay right. Held back is a tail in which a pattern of any kind could
+ * still be open: at most the longest pattern less one byte, and nothing behind the end of an event or a line. What
+ * stands in it plays no part: were only the beginnings of secrets held back, whoever has guesses sent back piece by
+ * piece would see from the delay how far they are right.
  */
 import type { Matcher } from "./pattern-matcher.ts";
 
@@ -29,14 +31,14 @@ export class Scrubber {
 
   push(chunk: Buffer): Buffer {
     const data = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
-    return this.#release(data, this.#matcher.openFrom(data));
+    return this.#release(data, this.#matcher.closedTo(data));
   }
 
   end(): Buffer {
     return this.#release(this.#held, this.#held.length);
   }
 
-  #release(data: Buffer, openFrom: number): Buffer {
+  #release(data: Buffer, closedTo: number): Buffer {
     const known = this.#held.length;
     let out = this.#heldMasked > 0 ? Buffer.from(data).fill(MASK, 0, this.#heldMasked) : undefined;
     let maskedTo = this.#heldMasked;
@@ -45,11 +47,11 @@ export class Scrubber {
       if (end > known) this.#found++;
       out ??= Buffer.from(data);
       out.fill(MASK, start, end);
-      if (start < openFrom && end > maskedTo) maskedTo = end;
+      if (start < closedTo && end > maskedTo) maskedTo = end;
     });
-    this.#held = openFrom === data.length ? NOTHING : Buffer.from(data.subarray(openFrom));
-    this.#heldMasked = Math.max(0, maskedTo - openFrom);
-    return (out ?? data).subarray(0, openFrom);
+    this.#held = closedTo === data.length ? NOTHING : Buffer.from(data.subarray(closedTo));
+    this.#heldMasked = Math.max(0, maskedTo - closedTo);
+    return (out ?? data).subarray(0, closedTo);
   }
 }
 
