@@ -87,9 +87,12 @@ async function throughput(postern: Postern): Promise<Record<string, number>> {
   const direct = wrk(outside(`wrk ${wrkWords(`https://127.0.0.1:${PORTS.upstream}/v1/chat/completions`)}`));
   const nginx = wrk(outside(`wrk ${wrkWords(`http://127.0.0.1:${PORTS.plain}/v1/chat/completions`)}`));
   const nginxTls = h2load(outside(h2loadWords(String(PORTS.terminating))));
-  const viaBaseUrl = `exec taskset -c 1 wrk ${wrkWords("$OPENAI_BASE_URL/chat/completions")}`;
+  const viaBaseUrl = `exec taskset -c 1 wrk ${wrkWords("$POSTERN_GATE/openai/v1/chat/completions")}`;
   // What Node compiles while the first thousands of requests pass is not what a request costs.
-  await inside(postern, `exec taskset -c 1 wrk ${wrkWords("$OPENAI_BASE_URL/chat/completions", WARM_UP)}`);
+  await inside(
+    postern,
+    `exec taskset -c 1 wrk ${wrkWords("$POSTERN_GATE/openai/v1/chat/completions", WARM_UP)}`,
+  );
   const cpuBefore = cpuSeconds(serverPid(postern));
   const gate = wrk(await inside(postern, viaBaseUrl));
   const cpu = cpuSeconds(serverPid(postern)) - cpuBefore;
@@ -115,7 +118,7 @@ async function addedTimes(postern: Postern, eventPort: number): Promise<Record<s
   const events = `https://127.0.0.1:${eventPort}/v1`;
   const direct = quantilesOf(outside(clientWords("rate", upstream)));
   const gated = quantilesOf(
-    await inside(postern, `exec taskset -c 1 ${clientWords("rate", "$OPENAI_BASE_URL")}`),
+    await inside(postern, `exec taskset -c 1 ${clientWords("rate", "$POSTERN_GATE/openai/v1")}`),
   );
   const directStream = quantilesOf(outside(clientWords("stream", events)));
   const gatedStream = quantilesOf(

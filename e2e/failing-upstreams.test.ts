@@ -65,12 +65,13 @@ const MANNERS: Record<string, Manner> = {
     setTimeout(() => raw.resetAndDestroy(), 50);
   },
   "resets-in-body": (socket, _head, raw) => {
-    socket.write(`${OK}Content-Length: 100\r\n\r\nhalf`);
+    socket.write(`${OK}Content-Length: 100\r\n\r\nhalf\n`);
     setTimeout(() => raw.resetAndDestroy(), 50);
   },
   "shorter-than-said": (socket) => void socket.end(`${OK}Content-Length: 100\r\n\r\nhalf`),
   "ends-in-chunk": (socket) => void socket.end(`${OK}Transfer-Encoding: chunked\r\n\r\n64\r\nhalf`),
-  "ends-between-chunks": (socket) => void socket.end(`${OK}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`),
+  "ends-between-chunks": (socket) =>
+    void socket.end(`${OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhalf\n\r\n`),
   "longer-than-said": send(
     `${OK}Content-Length: 4\r\n\r\nfourHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged`,
   ),

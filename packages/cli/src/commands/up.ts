@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { StatusResponse } from "@postern/contract";
 import type { Command } from "../command.ts";
@@ -90,11 +92,24 @@ export const up: Command = {
     process.execve!(
       process.execPath,
       [process.execPath, "--disable-warning=ExperimentalWarning", "--disable-sigusr1", server, ...words],
-      Object.fromEntries(Object.entries(environment).filter(([name]) => !LOOKING_INSIDE.includes(name))),
+      { ...lean(dataFolder), ...withoutLookingInside(environment) },
     );
     return 1;
   },
 };
+
+const withoutLookingInside = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(environment).filter(([name]) => !LOOKING_INSIDE.includes(name)));
+
+/**
+ * Less memory and a faster start, from the third start on: what Node compiled is kept in the data folder, which no
+ * agent sees. On the first start there is no folder yet, and who makes it decides who may read it. One arena is
+ * enough for a process whose work is done in one thread.
+ */
+const lean = (dataFolder: string): NodeJS.ProcessEnv => ({
+  MALLOC_ARENA_MAX: "1",
+  ...(existsSync(dataFolder) ? { NODE_COMPILE_CACHE: join(dataFolder, "compile-cache") } : {}),
+});
 
 export const status: Command = {
   name: "status",

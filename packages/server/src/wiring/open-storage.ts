@@ -16,7 +16,6 @@ import {
 import { KeyRing } from "../keys/key-ring.ts";
 import { resolveReference } from "../keys/reference.ts";
 import { holdsPassword } from "../store/postgres/connection-settings.ts";
-import { openPostgresStore } from "../store/postgres/open-postgres-store.ts";
 import { prepareDataFolder } from "../store/sqlite/data-folder.ts";
 import { lockDataFolder } from "../store/sqlite/folder-lock.ts";
 import { openStore } from "../store/sqlite/open-store.ts";
@@ -69,6 +68,8 @@ async function openConfigured(config: Config, clock: Clock, log: Log): Promise<S
   prepareDataFolder(dataFolder);
   const lock = lockDataFolder(dataFolder);
   try {
+    // Its driver takes memory that a server without PostgreSQL does without.
+    const { openPostgresStore } = await import("../store/postgres/open-postgres-store.ts");
     const store = await openPostgresStore({ url: await databaseUrl(given, config), clock });
     return {
       ...store,
