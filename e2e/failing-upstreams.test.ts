@@ -131,8 +131,8 @@ const MANNERS: Record<string, Manner> = {
   "says-half-a-head": send("HTTP/1.1 200 OK\r\nContent-Le"),
   "thinks-and-says": (socket) =>
     void setInterval(() => socket.write("HTTP/1.1 103 Early Hints\r\n\r\n"), 100).unref(),
-  "falls-silent": send(`${OK}Content-Length: 100\r\n\r\nhalf`),
-  "falls-silent-in-chunks": send(`${OK}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`),
+  "falls-silent": send(`${OK}Content-Length: 100\r\n\r\nhalf\n`),
+  "falls-silent-in-chunks": send(`${OK}Transfer-Encoding: chunked\r\n\r\n5\r\nhalf\n\r\n`),
   "ends-without-farewell": (socket, _head, raw) => {
     socket.write(`${OK}Connection: close\r\n\r\nuntil here`);
     setTimeout(() => raw.end(), 50); // TCP ends, and TLS has sent no close_notify.
