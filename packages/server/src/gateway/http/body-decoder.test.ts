@@ -31,6 +31,8 @@ describe("chunks that could be read in two ways", () => {
     ["a space in front of the size", " 3\r\nabc\r\n0\r\n\r\n"],
     ["a space after the size", "3 \r\nabc\r\n0\r\n\r\n"],
     ["a tab after the size", "3\t\r\nabc\r\n0\r\n\r\n"],
+    ["an extension without a name", "3;\r\nabc\r\n0\r\n\r\n"],
+    ["an extension without a value", "3;a=\r\nabc\r\n0\r\n\r\n"],
     ["a space in front of an extension", "3 ;a\r\nabc\r\n0\r\n\r\n"],
     ["a trailer with a length", "0\r\ncontent-length: 3\r\n\r\n"],
     ["a trailer with a coding", "0\r\ntransfer-encoding: chunked\r\n\r\n"],
@@ -53,7 +55,7 @@ describe("chunks that could be read in two ways", () => {
 
 describe("a body", () => {
   it("in chunks ends with the last one, extensions and trailers read over", () => {
-    const bytes = "3;a=b\r\nabc\r\n00A; c\r\n0123456789\r\n000\r\nx: y\r\nz: w\r\n\r\nGET";
+    const bytes = '3;a=b\r\nabc\r\n00A;c;d="e f"\r\n0123456789\r\n000\r\nx: y\r\nz: w\r\n\r\nGET';
     for (let size = 1; size <= bytes.length; size++)
       expect(decode(chunked, bytes, size)).toEqual({ body: "abc0123456789", rest: "GET" });
   });

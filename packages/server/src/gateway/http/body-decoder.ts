@@ -10,7 +10,8 @@ const MOST_EXTENSION_BYTES = 16_384;
 const LONGEST_TRAILERS = 16_384;
 
 /** Without the white space that RFC 9112 §7.1.1 lets a recipient read over: some take it for the end of the number, some do not. */
-const SIZE_LINE = /^([0-9A-Fa-f]{1,12})((?:;[\t\x20-\x7e\x80-\xff]*)?)$/;
+const SIZE_LINE =
+  /^([0-9A-Fa-f]{1,12})((?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+|"[\x20\x21\x23-\x5b\x5d-\x7e]*"))?)*)$/;
 
 type State = "data" | "size" | "data-end" | "trailers" | "done";
 

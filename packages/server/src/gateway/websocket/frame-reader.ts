@@ -104,10 +104,13 @@ export class FrameReader {
       if (this.#headLength < 2) continue;
       const wrong = this.#headLength === 2 ? this.#wrongStart() : undefined;
       if (wrong !== undefined) return { at, broken: wrong };
-      if (this.#headLength < this.#wantedHead()) continue;
-      this.#headLength = 0;
+      const wanted = this.#wantedHead();
+      if (this.#headLength < wanted - (this.#isMasked ? 4 : 0)) continue;
+      // As soon as it is there: a wrong one does not wait for the mask behind it.
       const length = payloadLength(head);
       if (typeof length !== "number") return { at, broken: length };
+      if (this.#headLength < wanted) continue;
+      this.#headLength = 0;
       const mask = this.#isMasked
         ? Buffer.from(head.subarray(this.#wantedHead() - 4, this.#wantedHead()))
         : undefined;
@@ -131,6 +134,7 @@ export class FrameReader {
       return broken(1002, this.#isMasked ? "a frame is not masked" : "a frame is masked");
     if (CONTROL_KINDS.has(opcode)) {
       if ((first & 0x80) === 0) return broken(1002, "a control frame is fragmented");
+      if (opcode === 8 && (second & 0x7f) === 1) return broken(1002, "a close frame holds half a code");
       return (second & 0x7f) > MOST_CONTROL_BYTES ? broken(1002, "a control frame is too long") : undefined;
     }
     if (opcode > OPCODES.binary) return broken(1002, "an opcode is reserved");
@@ -182,7 +186,6 @@ function payloadLength(head: Buffer): number | Broken {
 /** §5.5.1 and §7.4: nothing, or a code that may be sent, and a reason in UTF-8. */
 function wrongClose(payload: Buffer): Broken | undefined {
   if (payload.length === 0) return undefined;
-  if (payload.length === 1) return broken(1002, "a close frame holds half a code");
   if (!mayBeSent(payload.readUInt16BE(0))) return broken(1002, "a close code is not one that may be sent");
   return new Utf8Check().accepts(payload.subarray(2), true)
     ? undefined
