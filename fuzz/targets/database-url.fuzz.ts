@@ -21,7 +21,7 @@ function check(input: Buffer): void {
     host === "localhost" ||
     host.startsWith("/") ||
     (isIP(host) !== 0 && (host.startsWith("127.") || host === "::1" || /^::ffff:(127\.|7f)/i.test(host)));
-  if (ssl === false) demand(isHere || text.includes("sslmode"), `no TLS to ${host}, and nobody said so`);
+  if (ssl === false) demand(isHere || isSaid(text), `no TLS to ${host}, and nobody said so`);
   else {
     demandEqual(ssl.rejectUnauthorized, true, "unauthorized servers");
     demandEqual(ssl.minVersion, "TLSv1.2", "the oldest TLS");
@@ -31,6 +31,10 @@ function check(input: Buffer): void {
     demand(!shown.includes(PASSWORD), "the password is shown");
   demand(user !== "" && password !== "", "an empty user or password");
 }
+
+/** Whether the text names a mode, in plain or percent-encoded letters. */
+const isSaid = (text: string): boolean =>
+  new URLSearchParams(text.slice(text.indexOf("?") + 1)).has("sslmode");
 
 const PARTS = [
   "postgres://",

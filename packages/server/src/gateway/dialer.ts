@@ -100,7 +100,10 @@ async function inTime<T>(answer: Promise<T>, signal: AbortSignal, patience: numb
 
 /** Whether an address may be dialled: an ordinary public one, or in a network that was listed. */
 export function isPermitted(address: string, allowedNetworks: readonly string[]): boolean {
-  return isIP(address) !== 0 && addressProblem(address, allowedNetworks) === undefined;
+  // A zone (RFC 4007 §11) belongs to addresses of one link, and two parsers end the address at different places.
+  return (
+    isIP(address) !== 0 && !address.includes("%") && addressProblem(address, allowedNetworks) === undefined
+  );
 }
 
 const GONE = "the agent went away";

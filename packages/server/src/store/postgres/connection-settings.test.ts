@@ -20,6 +20,7 @@ describe("a database URL", () => {
     ["postgres://u:12?hunter22@h/d", "an unknown parameter"],
     ["postgres://u:hunter22@h/d?sslmode=disable&sslrootcert=/ca.pem", "switches TLS off"],
     ["postgres://u:%ff@h/d", "broken percent-encoding"],
+    ["postgres://u:hunter22@h/d?sslm\rode=disable", "a blank or a control character"],
   ])("%s is refused without its password", (url, words) => {
     const refusal = (() => {
       try {

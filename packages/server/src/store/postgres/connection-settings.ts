@@ -31,7 +31,11 @@ export function parseDatabaseUrl(
   text: string,
   readFile: (path: string) => Buffer = readFileSync,
 ): ConnectionSettings {
-  const url = URL.parse(text.trim());
+  const trimmed = text.trim();
+  // The URL standard drops tabs and line ends without a word: `sslm<CR>ode=disable` would become a setting.
+  if (!/^[!-~\x80-\uffff]*$/.test(trimmed))
+    throw wrong("has a blank or a control character in it: encode it as %20");
+  const url = URL.parse(trimmed);
   if (url === null || !/^postgres(ql)?:$/.test(url.protocol))
     throw wrong("is not of the form postgres://user@host:5432/database");
   for (const name of url.searchParams.keys())
