@@ -21,8 +21,8 @@ import { identifyUnixCaller } from "../packages/server/src/attestation/process/i
 import { readStat } from "../packages/server/src/attestation/process/proc.ts";
 import { svidEvent } from "../packages/server/src/audit/identity-events.ts";
 import { openAuditLog } from "../packages/server/src/audit/log.ts";
-import { parseSpiffeId } from "../packages/server/src/identity/spiffe-id.ts";
-import { svidIssuer, writeX509Svid } from "../packages/server/src/identity/svid-certificate.ts";
+import { parseSpiffeId } from "../packages/identity/src/spiffe-id.ts";
+import { svidIssuer, writeX509Svid } from "../packages/identity/src/svid-certificate.ts";
 import { Issuer } from "../packages/server/src/issuer/issuer.ts";
 import { WorkloadApi, type WorkloadPeer } from "../packages/server/src/issuer/workload-api/workload-api.ts";
 import { systemClock as clock } from "../packages/server/src/kernel/clock.ts";

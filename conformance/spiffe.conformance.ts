@@ -92,7 +92,7 @@ const RULES: readonly Rule[] = [
   rule("W16", "SHOULD", "not everybody at the same moment"),
 ];
 
-const FOLDERS = ["identity", "issuer", "config"].map((name) => `packages/server/src/${name}`);
+const FOLDERS = ["packages/identity", "packages/server/src/issuer", "packages/server/src/config"];
 
 interface TestResult {
   readonly title: string;

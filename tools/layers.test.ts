@@ -15,6 +15,7 @@ import {
   PLANNED,
   PURE_BUILTINS,
   PURE_MODULES,
+  PURE_WORKSPACES,
   PURITY_EXCEPTIONS,
   ROWS,
   SECRET_READERS,
@@ -85,7 +86,10 @@ function against(offenders: readonly string[], exceptions: readonly Exception[],
 }
 
 const isPure = ({ path, isTest }: SourceFile): boolean =>
-  !isTest && path.startsWith(SERVER) && PURE_MODULES.includes(moduleOf(path));
+  !isTest &&
+  (path.startsWith(SERVER)
+    ? PURE_MODULES.includes(moduleOf(path))
+    : PURE_WORKSPACES.some((workspace) => path.startsWith(`${workspace}/`)));
 
 const packageName = (specifier: string): string =>
   specifier
@@ -107,7 +111,13 @@ function manifestOf(workspace: string): Manifest {
 describe("the layer table", () => {
   it("has read the code", () => {
     expect(server.length).toBeGreaterThan(80);
-    for (const folder of ["packages/cli", "packages/contract", "packages/testkit", "packages/demo"])
+    for (const folder of [
+      "packages/cli",
+      "packages/contract",
+      "packages/identity",
+      "packages/testkit",
+      "packages/demo",
+    ])
       expect(sources.filter(({ path }) => path.startsWith(`${folder}/`)).length, folder).toBeGreaterThan(2);
     expect(server.flatMap(({ imports }) => imports).length).toBeGreaterThan(300);
   });
@@ -196,12 +206,16 @@ describe("the code", () => {
       const allowed = WORKSPACES[workspaceOf(path)];
       if (allowed === undefined) {
         // Its tests start a real database as the tests of the whole product do.
-        const own = ["@postern/contract", ...(isTest ? ["@postern/testkit"] : [])];
+        const own = ["@postern/contract", "@postern/identity", ...(isTest ? ["@postern/testkit"] : [])];
         const foreign = imports.filter((name) => name.startsWith("@postern/") && !mayImport(own, name));
-        return foreign.map((name) => `${path}: the server imports ${name}; it imports the contract only`);
+        return foreign.map(
+          (name) =>
+            `${path}: the server imports ${name}; it imports the contract and the formats of identities only`,
+        );
       }
+      const own = [...allowed.imports, ...((isTest ? allowed.testImports : undefined) ?? [])];
       return [
-        ...imports.filter((name) => name.startsWith("@postern/") && !mayImport(allowed.imports, name)),
+        ...imports.filter((name) => name.startsWith("@postern/") && !mayImport(own, name)),
         ...resolves.filter((name) => name.startsWith("@postern/") && !allowed.resolves.includes(name)),
         ...imports.filter((name) => name.startsWith(".") && leaves(path, name)),
       ].map((name) => `${path}: must not use ${name}; ${allowed.reason}`);
@@ -239,9 +253,12 @@ describe("the code", () => {
   });
 });
 
-/** The contract as a whole; of other workspaces only what is listed, to the letter. */
+/** What depends on nobody as a whole; of other workspaces only what is listed, to the letter. */
 const mayImport = (allowed: readonly string[], name: string): boolean =>
-  allowed.includes(name) || (name.startsWith("@postern/contract/") && allowed.includes("@postern/contract"));
+  allowed.includes(name) ||
+  ["@postern/contract", "@postern/identity"].some(
+    (shared) => allowed.includes(shared) && name.startsWith(`${shared}/`),
+  );
 
 /** A relative import that leads out of the workspace. */
 function leaves(path: string, specifier: string): boolean {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Does a certificate say to our reader what it says to OpenSSL's? */
 import { X509Certificate } from "node:crypto";
-import { readCertificate } from "../../packages/server/src/identity/read-certificate.ts";
-import { verifyX509Svid } from "../../packages/server/src/identity/verify-x509-svid.ts";
+import { readCertificate } from "../../packages/identity/src/read-certificate.ts";
+import { verifyX509Svid } from "../../packages/identity/src/verify-x509-svid.ts";
 import { demand, demandEqual, type FuzzTarget } from "../target.ts";
 
 /** Text that Node prints without quotes: names in quotes hold characters that could pass for a separator. */
@@ -39,9 +39,9 @@ function check(input: Buffer): void {
 
 const target: FuzzTarget = {
   parsers: [
-    "packages/server/src/identity/read-certificate.ts",
-    "packages/server/src/identity/der-reader.ts",
-    "packages/server/src/identity/verify-x509-svid.ts",
+    "packages/identity/src/read-certificate.ts",
+    "packages/identity/src/der-reader.ts",
+    "packages/identity/src/verify-x509-svid.ts",
   ],
   property:
     "What is read has the serial number, times and URIs that OpenSSL reads; without an authority that signed it, nothing is believed.",

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Is a token believed only byte for byte as its issuer has signed it, whatever it says of itself? */
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
-import { parseKeySet } from "../../packages/server/src/identity/jwt/key-set.ts";
-import { parseStrictJson } from "../../packages/server/src/identity/jwt/strict-json.ts";
-import { JWT_ALGORITHMS } from "../../packages/server/src/identity/jwt/algorithms.ts";
-import { parseJwt, verifyJwt } from "../../packages/server/src/identity/jwt/verify-jwt.ts";
+import { parseKeySet } from "../../packages/identity/src/jwt/key-set.ts";
+import { parseStrictJson } from "../../packages/identity/src/jwt/strict-json.ts";
+import { JWT_ALGORITHMS } from "../../packages/identity/src/jwt/algorithms.ts";
+import { parseJwt, verifyJwt } from "../../packages/identity/src/jwt/verify-jwt.ts";
 import { demand, demandEqual, type FuzzTarget } from "../target.ts";
 
 /** The key of RFC 7515 §A.3: always the same, so that the corpus stays valid. */
@@ -97,9 +97,9 @@ const JSONS = [
 
 const target: FuzzTarget = {
   parsers: [
-    "packages/server/src/identity/jwt/verify-jwt.ts",
-    "packages/server/src/identity/jwt/key-set.ts",
-    "packages/server/src/identity/jwt/strict-json.ts",
+    "packages/identity/src/jwt/verify-jwt.ts",
+    "packages/identity/src/jwt/key-set.ts",
+    "packages/identity/src/jwt/strict-json.ts",
   ],
   property:
     "Only a header and claims that the issuer has signed are believed; JSON that is taken says nothing twice; no private key is taken for a public one.",

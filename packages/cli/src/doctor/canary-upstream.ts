@@ -7,7 +7,7 @@ import {
   certificatePem,
   writeAuthorityCertificate,
   writeServerCertificate,
-} from "@postern/server/certificate";
+} from "@postern/identity/certificate";
 
 export interface CanaryUpstream {
   readonly host: string;

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect as connectTcp, createServer, type Socket } from "node:net";
 import { connect, type ConnectionOptions } from "node:tls";
 import { describe, expect, it } from "vitest";
-import { certificatePem, writeAuthorityCertificate } from "../identity/certificate.ts";
+import { certificatePem, writeAuthorityCertificate } from "@postern/identity/certificate";
 import { Interception } from "./interception.ts";
 import type { InterceptionAuthority } from "./ports.ts";
 

@@ -3,7 +3,7 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
-import { certificatePem, writeServerCertificate } from "../identity/certificate.ts";
+import { certificatePem, writeServerCertificate } from "@postern/identity/certificate";
 import type { Clock } from "../kernel/clock.ts";
 import type { InterceptionAuthority } from "./ports.ts";
 

@@ -3,9 +3,9 @@ import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from 
 import { inspect } from "node:util";
 import { calculateJwkThumbprint } from "jose";
 import { beforeEach, describe, expect, it } from "vitest";
-import { verifyJwtSvid } from "../identity/jwt-svid.ts";
-import { parseSpiffeId, type SpiffeId } from "../identity/spiffe-id.ts";
-import { verifyX509Svid } from "../identity/verify-x509-svid.ts";
+import { verifyJwtSvid } from "@postern/identity/jwt-svid";
+import { parseSpiffeId, type SpiffeId } from "@postern/identity/spiffe-id";
+import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
 import { masterKey } from "../keys/master-key.ts";
 import { ecdsaSigningKey, type StoredKey } from "../keys/signing-keys.ts";
 import type { AuthorityStore, StoredAuthority } from "../store/authority-store.ts";

@@ -5,8 +5,8 @@
  * Several servers may share a store. Whoever changes an authority first wins, and the others take over what is there.
  */
 import type { AuthorityChange } from "../audit/identity-events.ts";
-import type { SpiffeId } from "../identity/spiffe-id.ts";
-import type { TrustBundle } from "../identity/trust-bundle.ts";
+import type { SpiffeId } from "@postern/identity/spiffe-id";
+import type { TrustBundle } from "@postern/identity/trust-bundle";
 import type { Clock } from "../kernel/clock.ts";
 import { Fault } from "../kernel/fault.ts";
 import { ok, refuse, type Result } from "../kernel/result.ts";

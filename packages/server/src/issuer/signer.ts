@@ -3,16 +3,16 @@
 import { createHash, createPublicKey, randomBytes } from "node:crypto";
 import { Fault } from "../kernel/fault.ts";
 import type { Secret } from "../kernel/secret.ts";
-import { writeJwtSvid } from "../identity/jwt-svid.ts";
-import { readCertificate } from "../identity/read-certificate.ts";
-import type { SpiffeId } from "../identity/spiffe-id.ts";
+import { writeJwtSvid } from "@postern/identity/jwt-svid";
+import { readCertificate } from "@postern/identity/read-certificate";
+import type { SpiffeId } from "@postern/identity/spiffe-id";
 import {
   type SvidIssuer,
   svidIssuer,
   writeSvidAuthority,
   writeX509Svid,
-} from "../identity/svid-certificate.ts";
-import type { TrustBundle } from "../identity/trust-bundle.ts";
+} from "@postern/identity/svid-certificate";
+import type { TrustBundle } from "@postern/identity/trust-bundle";
 import type { EcdsaSigningKey } from "../keys/signing-keys.ts";
 import type { StoredAuthority } from "../store/authority-store.ts";
 import { authorityName, AUTHORITY_LIFE, isPublished, REFRESH_HINT } from "./authority-life.ts";

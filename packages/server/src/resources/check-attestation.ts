@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Can a trust provider work as it is written, and can it prove what its agents are matched by? */
 import { type ResourceOf, SELECTOR_NAMES, type TrustProviderSpec } from "@postern/contract";
-import { parseKeySet } from "../identity/jwt/key-set.ts";
-import { parseTrustBundle } from "../identity/trust-bundle.ts";
+import { parseKeySet } from "@postern/identity/jwt/key-set";
+import { parseTrustBundle } from "@postern/identity/trust-bundle";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { type ReachProblem, reachProblems } from "./check-reach.ts";
 import { hostProblem, resolutionProblem } from "./host-name.ts";

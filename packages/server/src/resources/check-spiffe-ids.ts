@@ -6,7 +6,7 @@ import {
   parseTemplate,
   type SpiffeIdTemplate,
   templatesOverlap,
-} from "../identity/spiffe-id-template.ts";
+} from "@postern/identity/spiffe-id-template";
 import { selectorProblem } from "./check-attestation.ts";
 import type { Finding } from "./places.ts";
 import type { ResourceSet } from "./resource-set.ts";

@@ -3,7 +3,7 @@ import type { Resource } from "@postern/contract";
 import { describe, expect, it } from "vitest";
 import type { CallerFacts } from "../attestation/process/identify-caller.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
-import { parseSpiffeId } from "../identity/spiffe-id.ts";
+import { parseSpiffeId } from "@postern/identity/spiffe-id";
 import { ok, refuse } from "../kernel/result.ts";
 import { compilePolicies } from "../policy/compile.ts";
 import { ResourceSet } from "../resources/resource-set.ts";

@@ -4,13 +4,13 @@ import { attestCaller } from "../attestation/process/attest-caller.ts";
 import type { CallerFacts } from "../attestation/process/identify-caller.ts";
 import { selectorsOf, selectorsWithHashOf, SHA256_SELECTOR } from "../attestation/process/selectors.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
-import type { SpiffeId } from "../identity/spiffe-id.ts";
+import type { SpiffeId } from "@postern/identity/spiffe-id";
 import {
   fillTemplate,
   matchesTemplate,
   narrowTemplate,
   type SpiffeIdTemplate,
-} from "../identity/spiffe-id-template.ts";
+} from "@postern/identity/spiffe-id-template";
 import type { Denial, Entitlement } from "../issuer/workload-api/workload-api.ts";
 import { ok, refuse, type Result } from "../kernel/result.ts";
 import { templateOf } from "../resources/check-spiffe-ids.ts";

@@ -15,7 +15,7 @@ import { attestationEvent } from "../audit/attestation-event.ts";
 import type { AuditEvent } from "../audit/event-frame.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
 import type { Clock } from "../kernel/clock.ts";
-import { fillTemplate, parseTemplate } from "../identity/spiffe-id-template.ts";
+import { fillTemplate, parseTemplate } from "@postern/identity/spiffe-id-template";
 import { newId } from "../kernel/ids.ts";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { type Result, ok, refuse } from "../kernel/result.ts";

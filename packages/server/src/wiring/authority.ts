@@ -5,7 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { getCACertificates } from "node:tls";
 import type { InterceptionAuthority } from "../gateway/ports.ts";
-import { certificatePem, writeAuthorityCertificate } from "../identity/certificate.ts";
+import { certificatePem, writeAuthorityCertificate } from "@postern/identity/certificate";
 import type { Clock } from "../kernel/clock.ts";
 import type { EcdsaSigningKey } from "../keys/signing-keys.ts";
 import { writeWhole } from "./write-whole.ts";

@@ -6,10 +6,10 @@ import type { AuditEvent } from "../audit/event-frame.ts";
 import { authorityEvent, type SvidInput, svidEvent } from "../audit/identity-events.ts";
 import type { Config } from "../config/config.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
-import { trustDomainProblem } from "../identity/spiffe-id.ts";
-import { verifyJwtSvid } from "../identity/jwt-svid.ts";
-import { printTrustBundle } from "../identity/trust-bundle.ts";
-import { verifyX509Svid } from "../identity/verify-x509-svid.ts";
+import { trustDomainProblem } from "@postern/identity/spiffe-id";
+import { verifyJwtSvid } from "@postern/identity/jwt-svid";
+import { printTrustBundle } from "@postern/identity/trust-bundle";
+import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
 import { authorityName } from "../issuer/authority-life.ts";
 import { type AuthorityVerb, Issuer } from "../issuer/issuer.ts";
 import {

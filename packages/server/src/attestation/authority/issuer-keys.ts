@@ -8,8 +8,8 @@
  */
 import type { Clock, Instant } from "../../kernel/clock.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
-import { parseKeySet, type VerificationKey } from "../../identity/jwt/key-set.ts";
-import { isJsonObject, memberOf, parseStrictJson } from "../../identity/jwt/strict-json.ts";
+import { parseKeySet, type VerificationKey } from "@postern/identity/jwt/key-set";
+import { isJsonObject, memberOf, parseStrictJson } from "@postern/identity/jwt/strict-json";
 import { callHttps, type Reach } from "./call-https.ts";
 
 export interface KeySource {

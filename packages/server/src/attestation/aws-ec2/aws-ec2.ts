@@ -7,7 +7,7 @@
  */
 import { type KeyObject, verify } from "node:crypto";
 import type { ResourceOf } from "@postern/contract";
-import { isJsonObject, memberOf, parseStrictJson } from "../../identity/jwt/strict-json.ts";
+import { isJsonObject, memberOf, parseStrictJson } from "@postern/identity/jwt/strict-json";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import { claimText } from "../token/read-claims.ts";
 import type { Attested, AttestRefusal, TrustProvider } from "../trust-provider.ts";

@@ -5,7 +5,7 @@
  * The audience is in a header that was signed, so that a request made for somebody else is refused by AWS when it comes
  * with ours. The answer is asked for as JSON, which has one reading here, and read at one place in it.
  */
-import { isJsonObject, parseStrictJson } from "../../identity/jwt/strict-json.ts";
+import { isJsonObject, parseStrictJson } from "@postern/identity/jwt/strict-json";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import { callHttps, type HttpsAnswer } from "../authority/call-https.ts";
 import { claimText, meets } from "../token/read-claims.ts";

@@ -4,7 +4,7 @@
  *
  * `request_tags` are whatever the caller asked for, so they are no facts.
  */
-import type { Claims } from "../../identity/jwt/verify-jwt.ts";
+import type { Claims } from "@postern/identity/jwt/verify-jwt";
 import { claimText } from "../token/read-claims.ts";
 import type { TokenKind } from "../token/token-kind.ts";
 import { parsePrincipal, principalFacts } from "./principal.ts";

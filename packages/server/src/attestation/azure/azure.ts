@@ -5,7 +5,7 @@
  * The issuer is the tenant's own and the keys are asked for there: never `common`, which signs for every tenant.
  */
 import type { ResourceOf, SelectorName } from "@postern/contract";
-import type { Claims } from "../../identity/jwt/verify-jwt.ts";
+import type { Claims } from "@postern/identity/jwt/verify-jwt";
 import { claimText } from "../token/read-claims.ts";
 import type { TokenKind } from "../token/token-kind.ts";
 

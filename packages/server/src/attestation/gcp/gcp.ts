@@ -6,7 +6,7 @@
  * keys come from the issuer alone: a `kid` never leads to the keys of a service account, which its owner can use.
  */
 import type { ResourceOf } from "@postern/contract";
-import type { Claims } from "../../identity/jwt/verify-jwt.ts";
+import type { Claims } from "@postern/identity/jwt/verify-jwt";
 import { claimText } from "../token/read-claims.ts";
 import { type FactTable, factsOf } from "../token/facts-of.ts";
 import type { TokenKind } from "../token/token-kind.ts";

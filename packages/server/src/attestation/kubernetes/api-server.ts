@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Asks a Kubernetes API server: its keys, whether a token holds, what a pod is. With Postern's own token. */
 import { readFile } from "node:fs/promises";
-import { parseKeySet } from "../../identity/jwt/key-set.ts";
-import { isJsonObject, parseStrictJson } from "../../identity/jwt/strict-json.ts";
+import { parseKeySet } from "@postern/identity/jwt/key-set";
+import { isJsonObject, parseStrictJson } from "@postern/identity/jwt/strict-json";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import { Secret } from "../../kernel/secret.ts";
 import { callHttps, type HttpsCall, type Reach } from "../authority/call-https.ts";

@@ -5,7 +5,7 @@
  * TokenReview first, which knows deleted pods and service accounts; then the pod itself, of the same UID: a name may be
  * somebody else's by now.
  */
-import { isJsonObject, memberOf } from "../../identity/jwt/strict-json.ts";
+import { isJsonObject, memberOf } from "@postern/identity/jwt/strict-json";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { AttestRefusal, Facts } from "../trust-provider.ts";
 import { claimText } from "../token/read-claims.ts";

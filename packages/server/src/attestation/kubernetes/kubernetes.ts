@@ -6,8 +6,8 @@
  * signature is checked here first all the same, so that strangers cannot make us ask the cluster.
  */
 import type { ResourceOf } from "@postern/contract";
-import { parseKeySet } from "../../identity/jwt/key-set.ts";
-import type { Claims } from "../../identity/jwt/verify-jwt.ts";
+import { parseKeySet } from "@postern/identity/jwt/key-set";
+import type { Claims } from "@postern/identity/jwt/verify-jwt";
 import { claimText } from "../token/read-claims.ts";
 import type { TokenKind } from "../token/token-kind.ts";
 import { ApiServer } from "./api-server.ts";

@@ -5,7 +5,7 @@
  * An image is told by its digest only, as the kubelet has it; a tag can lead to something else tomorrow. A token belongs
  * to the pod, so the facts say which images are in it, and how many containers there are, not which one presents it.
  */
-import { isJsonObject, memberOf } from "../../identity/jwt/strict-json.ts";
+import { isJsonObject, memberOf } from "@postern/identity/jwt/strict-json";
 import { claimText } from "../token/read-claims.ts";
 import type { Facts } from "../trust-provider.ts";
 

@@ -5,10 +5,10 @@
  * Of the claims of somebody else's trust domain only the SPIFFE ID is a fact.
  */
 import type { ResourceOf } from "@postern/contract";
-import { verifyJwtSvid } from "../../identity/jwt-svid.ts";
-import type { VerificationKey } from "../../identity/jwt/key-set.ts";
-import { parseJwt } from "../../identity/jwt/verify-jwt.ts";
-import { parseTrustBundle } from "../../identity/trust-bundle.ts";
+import { verifyJwtSvid } from "@postern/identity/jwt-svid";
+import type { VerificationKey } from "@postern/identity/jwt/key-set";
+import { parseJwt } from "@postern/identity/jwt/verify-jwt";
+import { parseTrustBundle } from "@postern/identity/trust-bundle";
 import type { Clock } from "../../kernel/clock.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import { callHttps } from "../authority/call-https.ts";

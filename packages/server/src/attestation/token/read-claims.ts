@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What does a token's claim say, as the text that selectors and conditions compare? */
-import type { Claims } from "../../identity/jwt/verify-jwt.ts";
-import { isJsonObject, memberOf } from "../../identity/jwt/strict-json.ts";
+import type { Claims } from "@postern/identity/jwt/verify-jwt";
+import { isJsonObject, memberOf } from "@postern/identity/jwt/strict-json";
 
 export interface Condition {
   readonly claim: string;

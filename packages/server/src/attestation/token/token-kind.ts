@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What does one kind of issuer differ in? Everything else is the same for all tokens: `token-provider.ts`. */
-import type { JwtAlgorithm } from "../../identity/jwt/algorithms.ts";
-import type { Claims } from "../../identity/jwt/verify-jwt.ts";
+import type { JwtAlgorithm } from "@postern/identity/jwt/algorithms";
+import type { Claims } from "@postern/identity/jwt/verify-jwt";
 import type { Clock } from "../../kernel/clock.ts";
 import type { Reach } from "../authority/call-https.ts";
 import { discoveredKeys, IssuerKeys, type ReadKeys } from "../authority/issuer-keys.ts";

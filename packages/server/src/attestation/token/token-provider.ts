@@ -5,8 +5,8 @@
  * First what costs nothing (form, issuer, audience, times), then the keys, then the signature, then what this kind of
  * issuer demands, then the operator's conditions. Facts are read from verified claims only.
  */
-import type { Claims, JwtRefusal, JwtRules, UntrustedJwt } from "../../identity/jwt/verify-jwt.ts";
-import { parseJwt, screenJwt, verifyJwt } from "../../identity/jwt/verify-jwt.ts";
+import type { Claims, JwtRefusal, JwtRules, UntrustedJwt } from "@postern/identity/jwt/verify-jwt";
+import { parseJwt, screenJwt, verifyJwt } from "@postern/identity/jwt/verify-jwt";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { KeySource } from "../authority/issuer-keys.ts";
 import type { AttestRefusal, Facts, TrustProvider } from "../trust-provider.ts";

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The messages of the SPIFFE Workload API (its workloadapi.proto), by field number. */
-import { printTrustBundle, type TrustBundle } from "../../identity/trust-bundle.ts";
-import { trustDomainUri } from "../../identity/spiffe-id.ts";
+import { printTrustBundle, type TrustBundle } from "@postern/identity/trust-bundle";
+import { trustDomainUri } from "@postern/identity/spiffe-id";
 import type { JwtSvid, X509Svid } from "../signer.ts";
 import {
   doubleField,
@@ -11,7 +11,7 @@ import {
   readFields,
   readText,
   varintField,
-} from "./protobuf.ts";
+} from "@postern/identity/protobuf";
 
 const x509Bundle = (bundle: TrustBundle): Buffer =>
   Buffer.concat(bundle.x509Authorities.map(({ der }) => der));

@@ -7,10 +7,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { NOW } from "../../identity/svid.fixture.ts";
-import { parseSpiffeId } from "../../identity/spiffe-id.ts";
-import type { TrustBundle } from "../../identity/trust-bundle.ts";
-import { verifyX509Svid } from "../../identity/verify-x509-svid.ts";
+import { NOW } from "@postern/identity/svid.fixture";
+import { parseSpiffeId } from "@postern/identity/spiffe-id";
+import type { TrustBundle } from "@postern/identity/trust-bundle";
+import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
 import { silentLog } from "../../kernel/log.ts";
 import { ok, refuse, type Result } from "../../kernel/result.ts";
 import type { StoredAuthority } from "../../store/authority-store.ts";
@@ -24,7 +24,7 @@ import {
 } from "../signer.ts";
 import { signingKey } from "../signing-key.fixture.ts";
 import { encodeLiterally } from "./hpack.ts";
-import { field, readFields } from "./protobuf.ts";
+import { field, readFields } from "@postern/identity/protobuf";
 import { type Denial, type Entitlement, renewAfter, WorkloadApi, type WorkloadPeer } from "./workload-api.ts";
 
 const idOf = (text: string) => {

@@ -4,9 +4,9 @@
  *
  * Asked anew for each call, and for each push of an open stream: whoever is no longer who it was gets nothing more.
  */
-import { parseSpiffeId, type SpiffeId } from "../../identity/spiffe-id.ts";
-import { verifyJwtSvid } from "../../identity/jwt-svid.ts";
-import type { TrustBundle } from "../../identity/trust-bundle.ts";
+import { parseSpiffeId, type SpiffeId } from "@postern/identity/spiffe-id";
+import { verifyJwtSvid } from "@postern/identity/jwt-svid";
+import type { TrustBundle } from "@postern/identity/trust-bundle";
 import type { Clock } from "../../kernel/clock.ts";
 import type { Log } from "../../kernel/log.ts";
 import type { Result } from "../../kernel/result.ts";
@@ -21,7 +21,7 @@ import {
   x509BundlesResponse,
   x509SvidResponse,
 } from "./messages.ts";
-import { ProtobufError } from "./protobuf.ts";
+import { ProtobufError } from "@postern/identity/protobuf";
 import { type OpenStream, serveStream } from "./serve-stream.ts";
 
 /** What the caller is entitled to, now. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which keys of a JWK set (RFC 7517) may verify a token? Entries that may not are passed over (§5). */
 import { createPublicKey, type KeyObject } from "node:crypto";
-import { type Result, ok, refuse } from "../../kernel/result.ts";
+import { type Result, ok, refuse } from "../result.ts";
 import { isUsableKey, keyFits, type JwtAlgorithm } from "./algorithms.ts";
 import { isJsonObject, type JsonRefusal, memberOf, parseStrictJson } from "./strict-json.ts";
 

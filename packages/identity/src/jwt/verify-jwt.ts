@@ -5,7 +5,7 @@
  * Strict on purpose: compact form only, header members from a closed set, no member twice, an end and a beginning
  * in every token, one audience, algorithms from the settings and never from the token.
  */
-import { type Result, ok, refuse } from "../../kernel/result.ts";
+import { type Result, ok, refuse } from "../result.ts";
 import { isJwtAlgorithm, type JwtAlgorithm, verifyBytes } from "./algorithms.ts";
 import { selectKey, type VerificationKey } from "./key-set.ts";
 import { isJsonObject, memberOf, parseStrictJson } from "./strict-json.ts";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Writes JWT-SVIDs, and answers whether one is believed, for whom, now (JWT-SVID §2–§5). */
-import { ok, refuse, type Result } from "../kernel/result.ts";
+import { ok, refuse, type Result } from "./result.ts";
 import { keyFits, verifyBytes } from "./jwt/algorithms.ts";
 import { memberOf } from "./jwt/strict-json.ts";
 import { type Claims, type JwtRefusal, parseJwt, type UntrustedJwt } from "./jwt/verify-jwt.ts";

@@ -6,7 +6,7 @@
  * `kind:key=value`. Two different sets of facts never give the same ID by accident: a value is one whole segment or
  * the only unknown part of one, and it has no slash in it.
  */
-import { ok, refuse, type Result } from "../kernel/result.ts";
+import { ok, refuse, type Result } from "./result.ts";
 import { isPathSegment, MOST_ID_BYTES, parseSpiffeId, type SpiffeId } from "./spiffe-id.ts";
 
 interface Segment {

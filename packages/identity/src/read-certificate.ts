@@ -5,7 +5,7 @@
  * Node's own reader does not show key usage, which extensions are critical, or which forms a name has; a verifier
  * of SVIDs has to know all three.
  */
-import { ok, refuse, type Result } from "../kernel/result.ts";
+import { ok, refuse, type Result } from "./result.ts";
 import {
   DerError,
   DerReader,

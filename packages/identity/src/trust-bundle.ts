@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Whose signatures count in one trust domain? The keys as others publish them, and as we do (SPIFFE Trust Domain and Bundle §4). */
 import { createPublicKey, type KeyObject } from "node:crypto";
-import { ok, refuse, type Result } from "../kernel/result.ts";
+import { ok, refuse, type Result } from "./result.ts";
 import { isJsonObject, memberOf, parseStrictJson } from "./jwt/strict-json.ts";
 import { isUsableKey } from "./jwt/algorithms.ts";
 import { type CertificateFacts, readCertificate } from "./read-certificate.ts";

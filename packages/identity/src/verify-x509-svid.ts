@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Does this chain prove this SPIFFE ID, now, by the bundle of its own trust domain? (X509-SVID §5, RFC 5280 §6) */
-import { ok, refuse, type Result } from "../kernel/result.ts";
+import { ok, refuse, type Result } from "./result.ts";
 import { type CertificateFacts, KEY_USAGE, readCertificate } from "./read-certificate.ts";
 import { parseSpiffeId, type SpiffeId } from "./spiffe-id.ts";
 import type { TrustBundle } from "./trust-bundle.ts";

@@ -5,7 +5,7 @@
  * A parser of its own, because the one of the URL standard repairs what must be refused: it changes case, decodes
  * percent-encodings and takes dot segments away.
  */
-import { ok, refuse, type Result } from "../kernel/result.ts";
+import { ok, refuse, type Result } from "./result.ts";
 
 export interface SpiffeId {
   /** The whole ID, as it stands in an SVID. */

@@ -5,7 +5,7 @@
  * `JSON.parse` keeps the last of several members with one name, other parsers the first (RFC 8259 §4): whoever signs
  * with the one and checks with the other can be made to say two things. Duplicate names are refused at every depth.
  */
-import { type Result, ok, refuse } from "../../kernel/result.ts";
+import { type Result, ok, refuse } from "../result.ts";
 
 export type JsonRefusal = "json_malformed" | "json_duplicate_name" | "json_too_deep";
 
