@@ -59,6 +59,11 @@ export const ROWS: readonly Row[] = [
     reason:
       "it is shown what it may tell others, and can ask for nothing: neither secrets nor what agents wrote",
   },
+  {
+    modules: ["rehearsal"],
+    mayImport: [0, 1, 2, 4],
+    reason: "the command decides with it where no server is: it can only read a log that it was given",
+  },
   { modules: ["wiring", "main"], mayImport: "all", reason: "the composition root" },
 ];
 
@@ -81,10 +86,15 @@ export const WORKSPACES: Readonly<
     reason: "the server and whoever verifies identities elsewhere share it: it may depend on nobody",
   },
   "packages/cli": {
-    imports: ["@postern/contract", "@postern/server/verify-export", "@postern/identity/certificate"],
+    imports: [
+      "@postern/contract",
+      "@postern/server/verify-export",
+      "@postern/server/rehearsal",
+      "@postern/identity/certificate",
+    ],
     resolves: ["@postern/server", "@postern/demo"],
     reason:
-      "it speaks to the server over its socket; the modules it shares are pure and know no server (docs/adr/0009)",
+      "it speaks to the server over its socket; the modules it shares know no server (docs/adr/0009, 0017)",
   },
   "packages/testkit": {
     imports: ["@postern/contract"],

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a command is: its words, its flags and what it does. The table of all is in `commands.ts`. */
 import type { ParseArgsConfig } from "node:util";
+import type { Place } from "@postern/contract";
 import type { ControlClient } from "./control-client.ts";
+import { printable } from "./printable.ts";
 
 export interface Flag {
   readonly type: "string" | "boolean";
@@ -39,6 +41,16 @@ export interface Command {
   run(invocation: Invocation): Promise<number>;
 }
 
+/** The files given hold something wrong: exit code 1. */
+export class FilesError extends Error {
+  readonly places: readonly Place[];
+
+  constructor(message: string, places: readonly Place[]) {
+    super(message);
+    this.places = places;
+  }
+}
+
 /** Wrong words on the command line: exit code 2. */
 export class UsageError extends Error {}
 
@@ -55,6 +67,14 @@ export const parseOptions = (
 export const stringFlag = (value: unknown): string | undefined =>
   typeof value === "string" ? value : undefined;
 export const listFlag = (value: unknown): string[] => (Array.isArray(value) ? value.map(String) : []);
+
+/** A resource's name as it may be; what else stands there is a slip, such as a flag without its value. */
+export function nameOf(word: string): string {
+  if (/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(word)) return word;
+  throw new UsageError(
+    `${JSON.stringify(printable(word))} is no name: use lower-case letters, digits and inner hyphens`,
+  );
+}
 
 /** Exactly one word, named for the error message. */
 export function oneWord(invocation: Invocation, what: string): string {

@@ -11,6 +11,7 @@ import { doctor } from "./commands/doctor.ts";
 import { resourceCommands } from "./commands/resources.ts";
 import { run } from "./commands/run.ts";
 import { secretCommands } from "./commands/secrets.ts";
+import { simulate } from "./commands/simulate.ts";
 import { status, up } from "./commands/up.ts";
 import { vaultCommands } from "./commands/vault.ts";
 import { why } from "./commands/why.ts";
@@ -22,6 +23,7 @@ export const commands: readonly Command[] = [
   ...secretCommands,
   ...resourceCommands,
   why,
+  simulate,
   attest,
   joinToken,
   ...agentCommands,

@@ -3,7 +3,7 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { type Command, type Flag, type Invocation, parseOptions, UsageError } from "./command.ts";
+import { type Command, FilesError, type Flag, type Invocation, parseOptions, UsageError } from "./command.ts";
 import { commands } from "./commands.ts";
 import { ControlClient, ControlError } from "./control-client.ts";
 import { commandHelp, COMMON_FLAGS, overview } from "./help.ts";
@@ -96,9 +96,11 @@ function explain(error: unknown, command: Command, json: boolean): number {
   if (error instanceof UsageError) return wrongUsage(error.message, command);
   const problem = error instanceof ControlError ? error.problem : undefined;
   const message = error instanceof Error ? error.message : String(error);
-  if (json) process.stdout.write(`${JSON.stringify({ problem: problem ?? { detail: message } })}\n`);
+  const places = error instanceof FilesError ? error.places : problem?.places;
+  const shown = problem ?? { detail: message, ...(places === undefined ? {} : { places }) };
+  if (json) process.stdout.write(`${JSON.stringify({ problem: shown })}\n`);
   process.stderr.write(`postern: ${message}\n`);
-  for (const place of problem?.places ?? [])
+  for (const place of places ?? [])
     process.stderr.write(`  ${place.file}:${place.line}:${place.column} ${place.path}: ${place.message}\n`);
   if (problem !== undefined && problem.places === undefined)
     process.stderr.write(`  next: ${problem.nextStep}\n`);

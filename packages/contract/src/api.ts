@@ -20,6 +20,8 @@ export interface Change {
 export interface ApplyResponse {
   readonly changes: readonly Change[];
   readonly dryRun: boolean;
+  /** Of the policies that are in force then, or would be. */
+  readonly policyDigest: string;
 }
 
 /** `GET /v1/resources`, `GET /v1/resources/KIND`, `GET /v1/resources/KIND/NAME` */

@@ -1,19 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
 import type { ApplyResponse, Change, ResourcesResponse, StoredResource } from "@postern/contract";
 import { RESOURCE_KINDS } from "@postern/contract/resource-kinds";
 import { type Command, type Invocation, listFlag, UsageError } from "../command.ts";
-
-const fileFlag = {
-  file: {
-    type: "string",
-    short: "f",
-    multiple: true,
-    value: "FILE",
-    help: "YAML file, a folder of them, or - for standard input; may be repeated",
-  },
-} as const;
+import { fileFlag, readResourceFiles } from "./resource-files.ts";
 
 const apply: Command = {
   name: "apply",
@@ -37,27 +26,12 @@ async function applyFiles(
 ): Promise<number> {
   const names = [...listFlag(flags["file"]), ...words];
   if (names.length === 0) throw new UsageError("give a file: -f FILE");
-  const files = names.flatMap(readFiles);
+  const files = readResourceFiles(names);
   const answer = await control.post<ApplyResponse>("/v1/apply", { files, dryRun });
   if (answer.changes.length === 0) throw new UsageError(`no resource in ${names.join(", ")}`);
   if (json) print(JSON.stringify(answer));
   else for (const change of answer.changes) print(changeText(change, dryRun));
   return 0;
-}
-
-function readFiles(name: string): { name: string; text: string }[] {
-  try {
-    if (name === "-") return [{ name: "(standard input)", text: readFileSync(0, "utf8") }];
-    if (!statSync(name).isDirectory()) return [{ name, text: readFileSync(name, "utf8") }];
-    const inside = readdirSync(name)
-      .filter((file) => /\.ya?ml$/.test(file))
-      .sort();
-    if (inside.length === 0) throw new UsageError(`no YAML file in ${name}`);
-    return inside.flatMap((file) => readFiles(join(name, file)));
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`cannot read ${name} (${(error as NodeJS.ErrnoException).code ?? "failed"})`);
-  }
 }
 
 function changeText({ action, kind, name, details }: Change, dryRun: boolean): string {

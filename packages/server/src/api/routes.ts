@@ -42,7 +42,7 @@ export interface OperatorPorts {
   apply(
     request: { files: readonly { name: string; text: string }[]; dryRun: boolean },
     operator: Operator,
-  ): Promise<Result<readonly Change[], { detail: string; places: readonly Place[] }>>;
+  ): Promise<Result<Omit<ApplyResponse, "dryRun">, { detail: string; places: readonly Place[] }>>;
   deleteResource(
     kind: ResourceKind,
     name: string,
@@ -109,9 +109,9 @@ const applySchema = z.strictObject({
 
 async function apply(ports: OperatorPorts, call: Call): Promise<ApplyResponse> {
   const request = checked(applySchema, await call.json());
-  const changes = await ports.apply(request, call.operator);
-  if (!changes.ok) throw new ApiRefusal("resource_invalid", changes.reason.detail, changes.reason.places);
-  return { changes: changes.value, dryRun: request.dryRun };
+  const applied = await ports.apply(request, call.operator);
+  if (!applied.ok) throw new ApiRefusal("resource_invalid", applied.reason.detail, applied.reason.places);
+  return { ...applied.value, dryRun: request.dryRun };
 }
 
 function resources(ports: OperatorPorts, [kind, name]: readonly string[]): ResourcesResponse {

@@ -46,6 +46,8 @@ export interface ExportRefusal {
 export interface VerifyExportOptions {
   /** The key that the caller trusts, from somewhere else than the export. */
   readonly vkey?: string | undefined;
+  /** Is given every entry as it is read. What it made of them counts for nothing where the export is refused. */
+  readonly onEntry?: ((entry: Buffer) => void) | undefined;
 }
 
 type Verified = Result<ExportVerified, ExportRefusal>;
@@ -81,7 +83,7 @@ export async function verifyExport(
       const parsed = parseHeader(bytes, options.vkey);
       if (!parsed.ok) return refuse({ ...parsed.reason, line });
       header = parsed.value;
-      entries = new EntryRange(header);
+      entries = new EntryRange(header, options.onEntry);
       continue;
     }
     // One line is held back: the last one is the checkpoint.
@@ -111,9 +113,11 @@ class EntryRange {
   count = 0;
   #first: Buffer | undefined;
   #last: Buffer | undefined;
+  readonly #onEntry: ((entry: Buffer) => void) | undefined;
 
-  constructor({ before, from }: Header) {
+  constructor({ before, from }: Header, onEntry?: (entry: Buffer) => void) {
     appendSubtrees(this.tree, 0, from, before);
+    this.#onEntry = onEntry;
   }
 
   append(entry: Buffer): boolean {
@@ -122,6 +126,7 @@ class EntryRange {
     this.#first ??= entry;
     this.#last = entry;
     this.count++;
+    this.#onEntry?.(entry);
     return true;
   }
 

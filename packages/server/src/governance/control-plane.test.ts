@@ -79,7 +79,7 @@ describe("apply", () => {
     expect([names(plane), events, published.length]).toEqual([[], [], 1]);
     expect(await apply(plane, BASE)).toMatchObject({
       ok: true,
-      value: [{ action: "created" }, { action: "created" }, { action: "created" }],
+      value: { changes: [{ action: "created" }, { action: "created" }, { action: "created" }] },
     });
     expect(names(plane)).toEqual(["local", "a", "b"]);
     expect([events.length, published.length]).toEqual([3, 2]);
@@ -220,7 +220,10 @@ describe("two control planes on one store", () => {
   it("a change is checked against what the other has just stored", async () => {
     const [here, there] = [await ControlPlane.open(partsWith()), await ControlPlane.open(partsWith())];
     await apply(here, BASE);
-    expect(await apply(there, agentYaml("c"))).toMatchObject({ ok: true, value: [{ action: "created" }] });
+    expect(await apply(there, agentYaml("c"))).toMatchObject({
+      ok: true,
+      value: { changes: [{ action: "created" }] },
+    });
     expect(await here.delete("TrustProvider", "local", operator)).toMatchObject({ ok: false });
     expect(names(here)).toEqual(["local", "a", "b", "c"]);
     expect(await there.setAgentState("b", "cut", "", operator)).toMatchObject({ ok: true });

@@ -51,6 +51,12 @@ export interface Operator {
   readonly uid: number;
 }
 
+export interface Applied {
+  readonly changes: readonly Change[];
+  /** Of the policies that are in force then, or would be. */
+  readonly policyDigest: string;
+}
+
 export type ApplyRefusal = { readonly detail: string; readonly places: readonly Place[] };
 
 export interface AgentStateRefusal {
@@ -104,7 +110,7 @@ export class ControlPlane {
     });
   }
 
-  apply(request: ApplyRequest, operator: Operator): Promise<Result<readonly Change[], ApplyRefusal>> {
+  apply(request: ApplyRequest, operator: Operator): Promise<Result<Applied, ApplyRefusal>> {
     return this.#alone(async () => {
       const parsed = parseResources(request.files);
       if (!parsed.ok) return refuse(invalid(parsed.reason));
@@ -117,7 +123,7 @@ export class ControlPlane {
         diffResource(this.#state.resources.get(resource.kind, resource.metadata.name), resource),
       );
       if (!request.dryRun) await this.#write(put, changes, operator, compiled.value);
-      return ok(changes.map(inWords));
+      return ok({ changes: changes.map(inWords), policyDigest: compiled.value.digest });
     });
   }
 

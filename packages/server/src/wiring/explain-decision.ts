@@ -3,8 +3,9 @@
 import type { WhyResponse } from "@postern/contract";
 import type { AuditLog } from "../audit/log.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
-import type { AccessRequest } from "../policy/access-request.ts";
+import { refuse, type Result } from "../kernel/result.ts";
 import { explain, explanationText } from "../policy/explain.ts";
+import { type NotReplayable, parseDecision } from "../policy/recorded-decision.ts";
 
 export async function explainDecision(
   log: AuditLog,
@@ -15,12 +16,12 @@ export async function explainDecision(
   const decision = event?.["unmapped"] as Readonly<Record<string, unknown>> | undefined;
   if (decision === undefined || decision["kind"] !== "decision") return undefined;
   const outcome = await log.findOutcome(id);
-  const request = accessRequestOf(event!, decision);
-  const explanation = request === undefined ? undefined : explain(state.policies, request);
+  const asked = parseDecision(event)?.asked ?? refuse("incomplete" as const);
+  const explanation = asked.ok ? explain(state.policies, asked.value) : undefined;
   const lines = [summary(decision)];
   if (decision["policy_digest"] !== state.policies.digest)
     lines.push("the policies have changed since: what follows is what they say now");
-  lines.push(explanation === undefined ? beforePolicy(decision) : explanationText(explanation));
+  lines.push(explanation === undefined ? notExplained(decision, asked) : explanationText(explanation));
   return {
     id,
     decision: event,
@@ -38,13 +39,12 @@ function summary(decision: Readonly<Record<string, unknown>>): string {
   return `${word(decision["outcome"], "?")}${code}: agent ${word(decision["agent"], "unidentified")}, ${word(decision["method"], "?")} ${word(decision["server_workload"], "an unregistered host")} ${word(decision["operation"], "no known operation")}${model}`;
 }
 
-/** The mark that the log puts where a text was too long for it. */
-const CUT = /…\[\+\d+\]$/;
-
 /** Refused before any policy was asked, or not in the log as it was decided. */
-function beforePolicy(decision: Readonly<Record<string, unknown>>): string {
-  const reached = decision["outcome"] === "allow" || decision["code"] === "access_denied";
-  if (reached) return "the request is too long for the log, so its decision cannot be made again from it";
+function notExplained(
+  decision: Readonly<Record<string, unknown>>,
+  asked: Result<unknown, NotReplayable>,
+): string {
+  if (!asked.ok && asked.reason !== "not_asked") return NOT_REPLAYED[asked.reason];
   const reasons =
     Array.isArray(decision["reasons"]) && decision["reasons"].length > 0
       ? `: ${decision["reasons"].join(", ")}`
@@ -52,24 +52,8 @@ function beforePolicy(decision: Readonly<Record<string, unknown>>): string {
   return `no policy was asked: the request was refused before, with ${word(decision["code"], "?")}${reasons}`;
 }
 
-function accessRequestOf(
-  event: Readonly<Record<string, unknown>>,
-  decision: Readonly<Record<string, unknown>>,
-): AccessRequest | undefined {
-  const { agent, server_workload: serverWorkload, method, operation, model } = decision;
-  const http = event["http_request"] as { url?: { path?: unknown } } | undefined;
-  const path = http?.url?.path;
-  if (typeof agent !== "string" || typeof serverWorkload !== "string") return undefined;
-  if (typeof method !== "string" || typeof path !== "string") return undefined;
-  // What the log had to cut is not what was decided: it can't be asked again.
-  if ([path, operation, model].some((value) => typeof value === "string" && CUT.test(value)))
-    return undefined;
-  return {
-    agent,
-    serverWorkload,
-    method,
-    path,
-    ...(typeof operation === "string" ? { operation } : {}),
-    ...(typeof model === "string" ? { model } : {}),
-  };
-}
+const NOT_REPLAYED: Readonly<Record<Exclude<NotReplayable, "not_asked">, string>> = {
+  cut_short: "the request is too long for the log, so its decision cannot be made again from it",
+  masked: "the log hides a part of the request, so its decision cannot be made again from it",
+  incomplete: "a part of the request is not in the log, so its decision cannot be made again from it",
+};

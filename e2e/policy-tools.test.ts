@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What an operator asks before a policy is applied: what would this change, going by what agents really did? */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startPostern, startStandIns, type Postern, type StandIns } from "@postern/testkit";
+import { RunningAgent } from "./run-agent.ts";
+
+let standIns: StandIns;
+let postern: Postern;
+let agent: RunningAgent;
+let aside: string;
+
+const AGENTS = ["worker", "bystander"];
+
+const policy = (models: readonly string[], agents: readonly string[] = AGENTS): string => `\
+kind: AccessPolicy
+metadata: { name: agents-may-use-openai }
+spec:
+  agents: ${JSON.stringify(agents)}
+  serverWorkload: openai
+  credentialProvider: openai-credential
+  allow: { operations: [chat.completions], models: ${JSON.stringify(models)} }
+`;
+
+function file(text: string, name = "change.yaml"): string {
+  const path = join(aside, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+function chat(model: string, path = "/openai/v1/chat/completions"): Promise<{ status: number }> {
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "hi" }] });
+  return agent.send(
+    `POST ${path} HTTP/1.1\r\nHost: ${agent.authority}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+}
+
+beforeAll(async () => {
+  aside = mkdtempSync(join(tmpdir(), "postern-policies-"));
+  standIns = await startStandIns();
+  postern = await startPostern();
+  for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
+  await postern.apply(standIns.resources({ agents: AGENTS }));
+  await postern.apply(policy(["gpt-4o-mini"]));
+  agent = await RunningAgent.start({ folder: postern.folder, agent: "worker" });
+  for (const model of ["gpt-4o-mini", "gpt-4o-mini", "gpt-4o-mini", "gpt-4o"]) await chat(model);
+  await chat("gpt-4o", "/nobody/v1/chat/completions");
+});
+
+afterAll(async () => {
+  await agent?.stop();
+  await postern?.stop();
+  await standIns?.close();
+  rmSync(aside, { recursive: true, force: true });
+});
+
+describe("simulate", () => {
+  it("says that nothing changes, with code 0, and changes nothing", async () => {
+    const result = await postern.postern(["simulate", "-f", file(policy(["gpt-4o-mini"])), "--json"]);
+    expect(result.stderr).toBe("");
+    expect(result.code).toBe(0);
+    expect(JSON.parse(result.stdout)).toMatchObject({
+      against: "now",
+      decisions: 5,
+      replayed: 4,
+      unchanged: 4,
+      groups: [],
+      notReplayed: { not_asked: 1 },
+    });
+  });
+
+  it("shows what would be newly allowed first, with code 3", async () => {
+    const change = file(policy(["gpt-4o"]));
+    const { code, stdout } = await postern.postern(["simulate", "-f", change]);
+    expect(code).toBe(3);
+    expect(stdout).toMatch(
+      /^newly allowed: 1\n {2}1 × agent worker: openai chat\.completions with model gpt-4o\n[^]*newly denied: 3\n/,
+    );
+    expect((await chat("gpt-4o")).status).toBe(403);
+  });
+
+  it("says with code 4 that something would be lost and nothing gained, for one agent and a time", async () => {
+    const change = file(policy(["gpt-4o-mini"], ["bystander"]));
+    expect((await postern.postern(["simulate", "-f", change])).code).toBe(4);
+    expect((await postern.postern(["simulate", "-f", change, "--agent", "bystander"])).code).toBe(0);
+    expect((await postern.postern(["simulate", "-f", change, "--since", "2099-01-01"])).code).toBe(0);
+    const without = await postern.postern(["simulate", "--without", "agents-may-use-openai"]);
+    expect(without.code).toBe(4);
+  });
+
+  it("refuses what `apply` would refuse, with the place", async () => {
+    const change = file(policy(["gpt-4o"]).replace("chat.completions", "chat.completion"));
+    const { code, stderr } = await postern.postern(["simulate", "-f", change]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("change.yaml:7:");
+    expect(stderr).toContain("did you mean `chat.completions`?");
+  });
+
+  it("works on an export without the server, and says nothing of a log that was changed", async () => {
+    const log = join(aside, "log.jsonl");
+    await postern.postern(["audit", "export", log]);
+    const base = join(aside, "base.json");
+    writeFileSync(base, (await postern.postern(["get", "--json"])).stdout);
+    const change = file(policy(["gpt-4o"]));
+    const offline = ["simulate", "-f", change, "--data", join(aside, "nowhere"), "--log"];
+    const same = await postern.postern([...offline, log, "--base", base, "--json"]);
+    expect(same.code).toBe(3);
+    expect(JSON.parse(same.stdout)).toMatchObject({ against: "now", changed: { newly_allowed: 2 } });
+    const alone = await postern.postern([...offline, log, "--json"]);
+    expect(JSON.parse(alone.stdout)).toMatchObject({ against: "recorded", changed: { newly_denied: 3 } });
+    const text = readFileSync(log, "utf8");
+    const changed = text.replace('"model":"gpt-4o-mini"', '"model":"gpt-4o-maxi"');
+    expect(changed).not.toBe(text);
+    const { code, stdout, stderr } = await postern.postern([...offline, file(changed, "bad.jsonl")]);
+    expect([code, stdout]).toEqual([1, ""]);
+    expect(stderr).toContain("the log does not verify, so nothing is said");
+  });
+
+  it("takes no flag for an agent's name", async () => {
+    for (const words of [["--agent", "--json"], ["--agent=--json"], ["--agent", "Worker\u001b[2J"]]) {
+      const { code, stderr } = await postern.postern([
+        "simulate",
+        "--without",
+        "agents-may-use-openai",
+        ...words,
+      ]);
+      expect(code, stderr).toBe(2);
+      expect(stderr).not.toContain("\u001b");
+    }
+  });
+});

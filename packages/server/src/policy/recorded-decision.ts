@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What was decided, and what exactly was asked, as an audit event tells it?
+ *
+ * The log cuts long texts, replaces what cannot be printed and hides secrets. Such a value is not what was decided, so
+ * the question is then not known: it is named, never guessed.
+ */
+import { ok, refuse, type Result } from "../kernel/result.ts";
+import type { AccessRequest } from "./access-request.ts";
+
+/** Why a recorded decision cannot be made again. */
+export type NotReplayable =
+  /** It was refused before any policy was asked: `code` of the decision says by what. */
+  | "not_asked"
+  /** A value was too long for the log. */
+  | "cut_short"
+  /** A secret, or what cannot be printed, stood in a value. */
+  | "masked"
+  /** A value is missing. */
+  | "incomplete";
+
+export interface RecordedDecision {
+  readonly id: string;
+  readonly time: number;
+  readonly agent?: string;
+  readonly serverWorkload?: string;
+  readonly outcome: "allow" | "deny";
+  readonly code?: string;
+  readonly reasons: readonly string[];
+  readonly policies: readonly string[];
+  readonly credentialProvider?: string;
+  readonly policyDigest?: string;
+  readonly asked: Result<AccessRequest, NotReplayable>;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Undefined where `event` is not a decision. */
+export function parseDecision(event: unknown): RecordedDecision | undefined {
+  const { metadata, time, unmapped, http_request: http } = fields(event);
+  const said = fields(unmapped);
+  if (said["kind"] !== "decision") return undefined;
+  const id = word(fields(metadata)["uid"]);
+  if (id === undefined || typeof time !== "number") return undefined;
+  if (said["outcome"] !== "allow" && said["outcome"] !== "deny") return undefined;
+  const path = word(fields(fields(http)["url"])["path"]);
+  return {
+    id,
+    time,
+    outcome: said["outcome"],
+    reasons: words(said["reasons"]),
+    policies: words(said["policies"]),
+    ...optional("agent", said["agent"]),
+    ...optional("serverWorkload", said["server_workload"]),
+    ...optional("code", said["code"]),
+    ...optional("credentialProvider", said["credential_provider"]),
+    ...optional("policyDigest", said["policy_digest"]),
+    asked: askedIn(said, path),
+  };
+}
+
+function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, NotReplayable> {
+  const wasAsked = said["outcome"] === "allow" || said["code"] === "access_denied";
+  if (!wasAsked || words(said["reasons"]).includes("changed_meanwhile")) return refuse("not_asked");
+  const agent = word(said["agent"]);
+  const serverWorkload = word(said["server_workload"]);
+  const method = word(said["method"]);
+  if (agent === undefined || serverWorkload === undefined || method === undefined || path === undefined)
+    return refuse("incomplete");
+  const request: AccessRequest = {
+    agent,
+    serverWorkload,
+    method,
+    path,
+    ...optional("operation", said["operation"]),
+    ...optional("model", said["model"]),
+  };
+  const values = [method, path, request.operation ?? "", request.model ?? ""];
+  if (values.some((value) => CUT.test(value))) return refuse("cut_short");
+  // A path with a hidden escape goes as a whole: `/*`.
+  if (path === "/*" || values.some((value) => MASKED.test(value))) return refuse("masked");
+  return ok(request);
+}
+
+/** The mark that the log puts where a text was too long for it. */
+const CUT = /…\[\+\d+\]$/;
+/** Asterisks of a secret, which has four bytes at least where it is searched for; and what the log writes for a control character. */
+const MASKED = /\*{4}|\uFFFD/;
+
+const fields = (value: unknown): Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+
+const word = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+const words = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((one) => typeof one === "string") : [];
+
+function optional<K extends string>(key: K, value: unknown): { [key in K]?: string } {
+  return typeof value === "string" ? ({ [key]: value } as { [key in K]?: string }) : {};
+}
