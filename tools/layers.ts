@@ -194,6 +194,10 @@ export const SECRET_READERS: readonly Exception[] = [
     file: "packages/server/src/issuer/workload-api/workload-api.ts",
     reason: "hands a workload the private key of its own X.509-SVID",
   },
+  {
+    file: "packages/server/src/wiring/issue-identity.ts",
+    reason: "hands an agent whose evidence was believed the private key of its own X.509-SVID",
+  },
 ];
 
 /** Imports and starts of another workspace that its `package.json` does not declare. */

@@ -179,6 +179,8 @@ export interface StatusResponse {
   /** Verifier key of the audit log, to be kept elsewhere. */
   readonly auditKey: string;
   readonly runs: readonly RunSummary[];
+  /** Where remote agents come in. */
+  readonly gateway?: string;
 }
 
 /** `POST /v1/audit/tiles`: the server writes the log to a folder of its operator's choice. */
@@ -201,6 +203,31 @@ export interface AttestRequest {
   readonly evidence: string;
   /** Say why, and what was proved. */
   readonly explain: boolean;
+  /** What the agent gets where one is matched; nothing where it is absent. */
+  readonly want?: WantedIdentity;
+}
+
+export interface WantedIdentity {
+  /** An X.509-SVID for the key of this certificate request (PKCS #10, base64); without it the server makes a key. */
+  readonly x509?: { readonly request?: string };
+  /** A JWT-SVID for these audiences; for the gateway itself where there are none. */
+  readonly jwt?: { readonly audience: readonly string[] };
+}
+
+/** What a workload shows from now on. */
+export interface IssuedIdentity {
+  readonly spiffeId: string;
+  readonly x509?: {
+    /** PEM, the leaf first. */
+    readonly certificate: string;
+    /** PEM (PKCS #8), where the server made it. */
+    readonly privateKey?: string;
+    readonly expiresAt: string;
+  };
+  readonly jwt?: { readonly token: string; readonly audience: readonly string[]; readonly expiresAt: string };
+  /** Whom to believe in this trust domain: PEM of its X.509 authorities, and the same as a SPIFFE trust bundle. */
+  readonly authorities: string;
+  readonly trustBundle: string;
 }
 
 export interface AttestResponse {
@@ -210,6 +237,8 @@ export interface AttestResponse {
   readonly outcome: "matched" | "refused" | "unavailable";
   readonly agent?: string;
   readonly explanation?: AttestExplanation;
+  /** Where it was wanted. */
+  readonly identity?: IssuedIdentity;
 }
 
 export interface AttestExplanation {

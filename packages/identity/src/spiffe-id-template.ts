@@ -7,7 +7,7 @@
  * the only unknown part of one, and it has no slash in it.
  */
 import { ok, refuse, type Result } from "./result.ts";
-import { isPathSegment, MOST_ID_BYTES, parseSpiffeId, type SpiffeId } from "./spiffe-id.ts";
+import { isPathSegment, isReserved, MOST_ID_BYTES, parseSpiffeId, type SpiffeId } from "./spiffe-id.ts";
 
 interface Segment {
   readonly before: string;
@@ -29,6 +29,7 @@ export function parseTemplate(text: string): Result<SpiffeIdTemplate, string> {
   if (!sample.ok) return refuse(`${sample.reason}; a value is written {kind.key}, such as {process.uid}`);
   const { path, trustDomain } = sample.value;
   if (path === "") return refuse("an agent's SPIFFE ID has a path, such as spiffe://corp/agents/one");
+  if (isReserved(sample.value)) return refuse("SPIFFE IDs below /postern are the server's own");
   if (!text.startsWith(`spiffe://${trustDomain}/`))
     return refuse("the trust domain is fixed: no value stands in it");
   const segments: Segment[] = [];
@@ -71,7 +72,8 @@ export function fillTemplate(
     text += `/${before}${value}${after}`;
   }
   if (text.length > MOST_ID_BYTES) return refuse("the SPIFFE ID would be too long");
-  return parseSpiffeId(text);
+  const id = parseSpiffeId(text);
+  return id.ok && isReserved(id.value) ? refuse("the SPIFFE ID would be one of the server's own") : id;
 }
 
 /** The template with the values that these selectors fix: all that its agent can ever get. */

@@ -56,5 +56,16 @@ export function trustDomainProblem(name: string): string | undefined {
 /** §2.2: one segment of a path, which can neither be read as several nor as a step upwards. */
 export const isPathSegment = (text: string): boolean => SEGMENT.test(text) && text !== "." && text !== "..";
 
+/** It and the IDs below it are the server's own: no agent gets one, and none stands for an agent. */
+const RESERVED_PATH = "/postern";
+
+export const isReserved = ({ path }: SpiffeId): boolean => `${path}/`.startsWith(`${RESERVED_PATH}/`);
+
+/** Who the gateway is, to those who come in and to upstreams, and the audience of tokens for it. */
+export const gatewayId = (trustDomain: string): SpiffeId => {
+  const path = `${RESERVED_PATH}/gateway`;
+  return { uri: `${SCHEME}${trustDomain}${path}`, trustDomain, path };
+};
+
 /** The ID of a trust domain itself, by which bundles are named. */
 export const trustDomainUri = (trustDomain: string): string => SCHEME + trustDomain;

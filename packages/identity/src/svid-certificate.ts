@@ -14,6 +14,8 @@ export interface X509SvidSpec extends certificate.Validity {
   readonly publicKey: Buffer;
   readonly serial: Buffer;
   readonly issuer: SvidIssuer;
+  /** Besides the SPIFFE ID, for clients that know none: host names, and addresses as bytes (RFC 5280 §4.2.1.6). */
+  readonly hosts?: readonly (string | Buffer)[];
 }
 
 /** What every SVID of one authority says of it, DER. */
@@ -27,8 +29,17 @@ export const svidIssuer = (commonName: string, publicKey: Buffer): SvidIssuer =>
   authorityKey: certificate.authorityKey(publicKey),
 });
 
-const uriName = (uri: string, isCritical: boolean): Buffer =>
-  certificate.extension("2.5.29.17", isCritical, der.sequence(der.implicit(6, Buffer.from(uri, "ascii"))));
+const uriName = (uri: string, isCritical: boolean, hosts: readonly (string | Buffer)[] = []): Buffer =>
+  certificate.extension(
+    "2.5.29.17",
+    isCritical,
+    der.sequence(
+      der.implicit(6, Buffer.from(uri, "ascii")),
+      ...hosts.map((host) =>
+        typeof host === "string" ? der.implicit(2, Buffer.from(host, "ascii")) : der.implicit(7, host),
+      ),
+    ),
+  );
 
 /** It signs leaves and nothing below: the path length is 0. */
 const constraints = certificate.extension(
@@ -66,7 +77,7 @@ export function writeX509Svid(spec: X509SvidSpec, sign: certificate.SignDer): Bu
     leafConstraints,
     certificate.leafUsage,
     purposes,
-    uriName(spec.spiffeId, true),
+    uriName(spec.spiffeId, true, spec.hosts),
     certificate.subjectKey(spec.publicKey),
     spec.issuer.authorityKey,
   ];

@@ -39,7 +39,10 @@ function isStrong({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): boole
   );
 }
 
-export function isSignedBy(certificate: CertificateFacts, key: KeyObject): boolean {
+/** What is signed, how and with what; certificates and requests for them have it alike. */
+type Signed = Pick<CertificateFacts, "signed" | "signature" | "signatureAlgorithm">;
+
+export function isSignedBy(certificate: Signed, key: KeyObject): boolean {
   const algorithm = ALGORITHMS.get(certificate.signatureAlgorithm);
   if (algorithm === undefined || algorithm.type !== key.asymmetricKeyType) return false;
   try {

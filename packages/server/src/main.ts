@@ -46,6 +46,7 @@ import { tailOf } from "./wiring/audit-lines.ts";
 import { listResources } from "./wiring/list-resources.ts";
 import { operatorOf } from "./wiring/operator-of.ts";
 import { type RunningServer, runProcess } from "./wiring/run-process.ts";
+import { openRemoteAgents, type RemoteAgents } from "./wiring/remote-agents/open-remote-agents.ts";
 import { readinessProbes } from "./wiring/readiness-probes.ts";
 import { Telemetry } from "./wiring/telemetry.ts";
 import { makeJoinToken } from "./wiring/make-join-token.ts";
@@ -88,6 +89,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   let gateway!: Gateway;
   let watch: ChangeWatch | undefined;
   let identity: IdentityDesk | undefined;
+  let remoteAgents: RemoteAgents | undefined;
   const isStale = (): boolean => watch !== undefined && watch.age() > config.maxSnapshotAge;
   const endedByCut = new Map<string, number>();
   const plane = await ControlPlane.open({
@@ -105,6 +107,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       for (const agent of state.cut)
         if (before?.agents.get(agent)?.isCut === false) endedByCut.set(agent, gateway.cut(agent));
       identity?.reconsider();
+      remoteAgents?.recheck();
     },
   });
   const resources = () => plane.state.resources;
@@ -149,7 +152,14 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     audit: record,
   });
 
-  const attestParts = { ...store, clock, state: () => plane.state, isStale, audit: record };
+  const attestParts = {
+    ...store,
+    clock,
+    state: () => plane.state,
+    isStale,
+    audit: record,
+    identities: identity,
+  };
   const attestDesk = new AttestDesk(attestParts);
 
   const readiness = readinessOf(
@@ -166,6 +176,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     auditEntries: audit.size(),
     auditKey: formatVkey(audit.key),
     runs: desk.open,
+    ...(remoteAgents === undefined ? {} : { gateway: remoteAgents.address }),
   });
   const routes = [
     ...identityRoutes(() => identity),
@@ -236,10 +247,14 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     }),
   ];
   const api = createApiServer(routes, operatorOf, log);
+  remoteAgents = await openRemoteAgents({ config, identity, gateway, attestDesk, clock, log });
   const controlSocket = await listenForOperators(api, dataFolder);
   await telemetry.serve({
     ...{ audit, readiness, snapshot: () => snapshot!, snapshotAge: () => watch?.age() ?? 0 },
-    ...{ openExchanges: () => gateway.openExchanges, connections: () => runs.connections },
+    ...{
+      openExchanges: () => gateway.openExchanges,
+      connections: () => runs.connections + (remoteAgents?.connections ?? 0),
+    },
     runs: () => desk.open.length,
   });
 
@@ -247,6 +262,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     api.close();
     api.closeAllConnections();
     runs.closeAll();
+    remoteAgents?.close();
     identity?.close();
     gateway.close();
     await watch?.stop();

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { StatusResponse } from "@postern/contract";
-import type { Command } from "../command.ts";
+import { type Command, listFlag } from "../command.ts";
 
 /**
  * Node's own switches for looking inside, which would open the server's memory or print what it sends: inspector,
@@ -13,7 +13,7 @@ const LOOKING_INSIDE = ["NODE_OPTIONS", "NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE
 
 const TIMES = ["max-snapshot-age", "answer-timeout", "silence-timeout"];
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
-const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl"];
+const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl", "gateway-listen"];
 
 export const up: Command = {
   name: "up",
@@ -50,6 +50,17 @@ export const up: Command = {
       type: "string",
       value: "SECONDS",
       help: "how long a JWT-SVID holds (default: 300)",
+    },
+    "gateway-listen": {
+      type: "string",
+      value: "ADDRESS",
+      help: "let remote agents in by TLS, with SVIDs of the trust domain: PORT on the loopback or ADDRESS:PORT (default: nowhere)",
+    },
+    "gateway-name": {
+      type: "string",
+      value: "NAME",
+      multiple: true,
+      help: "a host name or an address by which remote agents call the gateway; may be repeated",
     },
     "answer-timeout": {
       type: "string",
@@ -88,6 +99,7 @@ export const up: Command = {
     for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
     for (const name of ["master-key", "database-url", ...TIMES, ...IDENTITY, ...TELEMETRY])
       if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
+    for (const name of listFlag(flags["gateway-name"])) words.push("--gateway-name", name);
     // The server takes this process's place, so that signals and exit code are its own.
     process.execve!(
       process.execPath,
@@ -122,6 +134,7 @@ export const status: Command = {
     else {
       print(`ready: ${answer.ready}   pid: ${answer.pid}   version: ${answer.version}`);
       for (const { name, ok, reason } of answer.checks) if (!ok) print(`not ready: ${name}: ${reason}`);
+      if (answer.gateway !== undefined) print(`remote agents come in at ${answer.gateway}`);
       print(`audit: ${answer.auditEntries} entries, key ${answer.auditKey}`);
       for (const run of answer.runs)
         print(

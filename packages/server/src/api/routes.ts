@@ -30,6 +30,7 @@ import { z } from "zod";
 import { nearestName } from "../kernel/nearest-name.ts";
 import type { Result } from "../kernel/result.ts";
 import { Secret } from "../kernel/secret.ts";
+import { attestRequestSchema } from "./attest-request.ts";
 import { checked } from "./checked.ts";
 import { ApiRefusal, type Call, type Route } from "./router.ts";
 
@@ -214,14 +215,9 @@ async function openRun(ports: OperatorPorts, call: Call): Promise<OpenRunRespons
   return run.value;
 }
 
-const attestSchema = z.strictObject({
-  provider: z.string().max(100),
-  evidence: z.base64().max(100_000),
-  explain: z.boolean(),
-});
-
 async function attest(ports: OperatorPorts, call: Call): Promise<AttestResponse> {
-  const answer = await ports.attest(checked(attestSchema, await call.json()), call.operator);
+  const request = checked(attestRequestSchema, await call.json()) as AttestRequest;
+  const answer = await ports.attest(request, call.operator);
   if (!answer.ok) throw new ApiRefusal("not_found", answer.reason);
   return answer.value;
 }

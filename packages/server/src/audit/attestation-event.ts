@@ -21,7 +21,9 @@ export interface AttestationInput {
   readonly detail?: string | undefined;
   readonly selectors: readonly string[];
   readonly expiresAt?: Instant | undefined;
-  readonly operatorUid: number;
+  /** Who has presented it: an operator of this machine, or somebody from elsewhere. */
+  readonly operatorUid?: number | undefined;
+  readonly peer?: string | undefined;
 }
 
 export function attestationEvent(input: AttestationInput): AuditEvent {
@@ -39,7 +41,7 @@ export function attestationEvent(input: AttestationInput): AuditEvent {
     attributes: {
       auth_protocol: text(providerKind, 64),
       auth_protocol_id: 99,
-      is_remote: false,
+      is_remote: input.peer !== undefined,
       service: { name: "Postern" },
       user: { name: text(agent) ?? "unidentified", type_id: agent === undefined ? 0 : 4 },
     },
@@ -50,6 +52,7 @@ export function attestationEvent(input: AttestationInput): AuditEvent {
       expires_at: quantity(input.expiresAt),
       operator_uid: quantity(input.operatorUid),
       outcome,
+      peer: text(input.peer, 64),
       provider: text(provider),
       provider_kind: text(providerKind, 64),
       reason: text(input.reason, 128),

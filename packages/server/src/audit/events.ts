@@ -40,6 +40,9 @@ export interface DecisionInput {
   readonly policyDigest?: string | undefined;
   /** How the request came in: `base-url`, `proxy` or `connect`. */
   readonly mode?: string | undefined;
+  /** Address of a remote caller, and what it has shown. */
+  readonly peer?: string | undefined;
+  readonly svid?: { readonly spiffeId: string; readonly document: string } | undefined;
 }
 
 export interface OutcomeInput {
@@ -157,6 +160,7 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
       agent: text(input.agent),
       code: text(input.code, 64),
       credential_provider: text(input.credentialProvider),
+      document: text(input.svid?.document, 64),
       isolated: input.isolated,
       kind: "decision",
       method,
@@ -164,12 +168,14 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
       model,
       operation,
       outcome: input.outcome,
+      peer: text(input.peer, 64),
       policies: texts(input.policies, 16),
       policy_digest: text(input.policyDigest, 128),
       reasons: texts(input.reasons, 16),
       run: text(input.run, 64),
       selectors: texts(input.selectors, 32, 200),
       server_workload: text(input.serverWorkload),
+      spiffe_id: text(input.svid?.spiffeId, 2048),
     },
   });
 }

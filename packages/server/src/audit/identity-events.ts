@@ -35,6 +35,8 @@ export interface SvidInput {
   readonly expiresAt?: Instant | undefined;
   readonly run?: string | undefined;
   readonly pid?: number | undefined;
+  /** Of the evidence that it was given for. */
+  readonly attestationId?: string | undefined;
   /** Why not. */
   readonly reasons?: readonly string[] | undefined;
 }
@@ -77,6 +79,7 @@ export function svidEvent(input: SvidInput): AuditEvent {
     },
     unmapped: {
       agent: text(input.agent),
+      attestation_id: text(input.attestationId, 64),
       audience: input.audience === undefined ? undefined : texts(input.audience, 16),
       authority: text(input.authority),
       change: input.change,

@@ -34,6 +34,10 @@ export interface Config {
   readonly trustDomain: string | undefined;
   /** Milliseconds for which an identity document holds. */
   readonly svidLives: { readonly x509: number; readonly jwt: number };
+  /** Where remote agents come in; absent: nowhere. */
+  readonly gatewayListen: { readonly host: string; readonly port: number } | undefined;
+  /** Names and addresses by which they call it, `NAME` or `NAME:PORT`. */
+  readonly gatewayNames: readonly string[];
   readonly json: boolean;
   /** Nothing below it is logged. */
   readonly logLevel: LogLevel;
@@ -57,6 +61,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "trust-domain": { type: "string" },
       "x509-svid-ttl": { type: "string" },
       "jwt-svid-ttl": { type: "string" },
+      "gateway-listen": { type: "string" },
+      "gateway-name": { type: "string", multiple: true },
       json: { type: "boolean" },
       "metrics-listen": { type: "string" },
       "otlp-endpoint": { type: "string" },
@@ -80,6 +86,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     answerTimeout: seconds("answer-timeout", values["answer-timeout"] ?? "600", 999_999),
     silenceTimeout: seconds("silence-timeout", values["silence-timeout"] ?? "300", 999_999),
     metricsListen: listenAddress(values["metrics-listen"]),
+    gatewayListen: networkAddress(values["gateway-listen"]),
+    gatewayNames: (values["gateway-name"] ?? []).map(gatewayName),
     otlpEndpoint: collector(values["otlp-endpoint"] ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"]),
     strictAudit: values["strict-audit"] ?? false,
     json: values.json ?? false,
@@ -88,17 +96,38 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
   });
 }
 
-/** Addresses only, no names: what is open to others must be seen to be. Without one it is the loopback. */
 function listenAddress(text: string | undefined): ListenAddress | undefined {
   if (text === undefined) return undefined;
   const path = /^unix:(.+)$/.exec(text)?.[1];
   if (path !== undefined && isAbsolute(path)) return { path };
+  const address = addressAndPort(text);
+  if (address !== undefined) return address;
+  throw new Error("give --metrics-listen as PORT, ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path");
+}
+
+function networkAddress(text: string | undefined): { host: string; port: number } | undefined {
+  const address = text === undefined ? undefined : addressAndPort(text);
+  if (text === undefined || address !== undefined) return address;
+  throw new Error("give --gateway-listen as PORT, ADDRESS:PORT or [ADDRESS]:PORT");
+}
+
+/** As clients write it in URLs, in lower case. */
+function gatewayName(text: string): string {
+  const [, host = "", port] = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]{1,253})(?::([1-9]\d{0,4}))?$/.exec(text) ?? [];
+  const isAddress = isIP(host.replaceAll(/^\[|\]$/g, "")) !== 0;
+  const isName = host.split(".").every((label) => /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(label));
+  if ((isAddress || isName) && Number(port ?? 1) <= 65_535) return text;
+  throw new Error("give --gateway-name as NAME, ADDRESS or either of them with :PORT, in lower case");
+}
+
+/** Addresses only, no names: what is open to others must be seen to be. Without one it is the loopback. */
+function addressAndPort(text: string): { host: string; port: number } | undefined {
   const [, bracketed, plain, digits] = /^(?:(?:\[([^\]]+)\]|([^:]+)):)?(\d{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? (plain === undefined || plain === "localhost" ? "127.0.0.1" : plain);
   const family = bracketed === undefined ? 4 : 6;
-  if (digits !== undefined && Number(digits) <= 65_535 && isIP(host) === family)
-    return { host, port: Number(digits) };
-  throw new Error("give --metrics-listen as PORT, ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path");
+  return digits !== undefined && Number(digits) <= 65_535 && isIP(host) === family
+    ? { host, port: Number(digits) }
+    : undefined;
 }
 
 function collector(text: string | undefined): string | undefined {

@@ -5,6 +5,7 @@ import { FairTurns } from "../kernel/fair-turns.ts";
 import { newId } from "../kernel/ids.ts";
 import { InboundCodec } from "./http/inbound.ts";
 import type { ConnectRequest, InboundLimits } from "./http/inbound-connection.ts";
+import type { Exchange } from "./http/messages.ts";
 import type { OutboundLimits } from "./http/outbound.ts";
 import { type BodyLimits, BodyMemory, DEFAULT_BODY_LIMITS } from "./body-memory.ts";
 import { Interception } from "./interception.ts";
@@ -31,11 +32,15 @@ export const DEFAULT_INBOUND_LIMITS: InboundLimits = {
 /** Requests and pieces of answers that are begun in one turn of the event loop: a few milliseconds of work. */
 const PER_TURN = 16;
 
+/** Whether it has taken the request. */
+export type OwnEndpoints = (exchange: Exchange) => boolean;
+
 export class Gateway {
   readonly #parts: GatewayParts;
   readonly #interception: Interception;
   readonly #codec: InboundCodec;
   readonly #callers = new WeakMap<Duplex, Caller>();
+  readonly #ownEndpoints = new WeakMap<Duplex, OwnEndpoints>();
 
   constructor(
     parts: Omit<GatewayParts, "upstreams" | "openExchanges" | "bodyMemory" | "turns"> & {
@@ -57,7 +62,8 @@ export class Gateway {
       exchange: (exchange, socket) => {
         const caller = this.#callers.get(socket);
         if (caller === undefined) return exchange.destroy();
-        const turn = this.#parts.turns.take(caller.run);
+        if (this.#ownEndpoints.get(socket)?.(exchange) === true) return;
+        const turn = this.#parts.turns.take(caller.origin);
         if (turn === undefined) return void passRequest(exchange, caller, this.#parts);
         void turn.then(() => {
           // Who has gone while it waited gets no answer, and nothing leaves in its name.
@@ -69,9 +75,13 @@ export class Gateway {
     });
   }
 
-  /** Serves a connection. `authorities` are the `Host` values that mean the gateway itself. */
-  accept(socket: Duplex, caller: Caller, authorities: readonly string[]): void {
+  /**
+   * Serves a connection. `authorities` are the `Host` values that mean the gateway itself; `own` is asked first, and
+   * answers what is no request for an upstream.
+   */
+  accept(socket: Duplex, caller: Caller, authorities: readonly string[], own?: OwnEndpoints): void {
     this.#callers.set(socket, caller);
+    if (own !== undefined) this.#ownEndpoints.set(socket, own);
     this.#codec.accept(socket, { kind: "door", authorities });
   }
 
@@ -100,7 +110,7 @@ export class Gateway {
     if (head.length > 0) socket.unshift(head);
     try {
       const { socket: secure, serverName } = await this.#interception.terminate(socket, opened.host);
-      this.#callers.set(secure, caller);
+      this.#callers.set(secure, caller.inTunnel?.(request.headers) ?? caller);
       this.#codec.accept(secure, { kind: "tunnel", host: opened.host, port: opened.port, serverName });
     } catch {
       socket.destroy();
@@ -113,6 +123,11 @@ export class Gateway {
     caller: Caller,
   ): Promise<{ host: string; port: number } | Refusal> {
     const { snapshot } = this.#parts.controlPlane;
+    const identify = () => identifyAgent(caller, snapshot, this.#parts.clock, request.headers);
+    if (caller.isRemote === true) {
+      const known = await identify();
+      if (!known.ok) return known.reason;
+    }
     const target = parseAuthority(request.target, Number.NaN);
     if (target === undefined || Number.isNaN(target.port))
       return refusal("target_not_canonical", "the target of CONNECT is not host:port");
@@ -120,7 +135,7 @@ export class Gateway {
     const named = parseAuthority(host[0] ?? request.target, target.port);
     if (host.length > 1 || named === undefined || named.host !== target.host || named.port !== target.port)
       return refusal("target_not_canonical", "the header host is not the target of CONNECT");
-    const identified = await identifyAgent(caller, snapshot, this.#parts.clock);
+    const identified = await identify();
     if (!identified.ok) return identified.reason;
     if (!snapshot.byAuthority.has(`${target.host}:${target.port}`))
       return refusal(
@@ -136,9 +151,8 @@ export class Gateway {
     caller: Caller,
     socket: Duplex,
   ): Promise<void> {
-    const identified = await Promise.resolve(caller.identify(this.#parts.controlPlane.snapshot.epoch)).catch(
-      () => undefined,
-    );
+    const { epoch } = this.#parts.controlPlane.snapshot;
+    const identified = await Promise.resolve(caller.identify(epoch, request.headers)).catch(() => undefined);
     const target = parseAuthority(request.target, 443);
     await this.#refuse(socket, caller, reason, {
       mode: "connect",
@@ -151,7 +165,19 @@ export class Gateway {
   #malformed(detail: string, socket: Duplex): void {
     const caller = this.#callers.get(socket);
     if (caller === undefined || !socket.writable) return void socket.destroy();
-    void this.#refuse(socket, caller, refusal("request_malformed", detail), {});
+    void this.#refuseMalformed(socket, caller, detail);
+  }
+
+  async #refuseMalformed(socket: Duplex, caller: Caller, detail: string): Promise<void> {
+    const { clock, controlPlane } = this.#parts;
+    const known =
+      caller.isRemote === true ? await identifyAgent(caller, controlPlane.snapshot, clock) : undefined;
+    // Whoever has shown no certificate could only have said who it is in the request that cannot be read.
+    const reason =
+      known?.ok === false
+        ? { ...known.reason, reasons: ["request_malformed"] }
+        : refusal("request_malformed", detail);
+    await this.#refuse(socket, caller, reason, known?.ok === true ? { caller: known.value } : {});
   }
 
   /** Records and answers where there is no exchange: the connection ends with it. */
@@ -175,6 +201,7 @@ export class Gateway {
         policies: [],
         run: caller.run,
         isolated: caller.isolated,
+        peer: caller.isRemote === true ? caller.origin : undefined,
         policyDigest: controlPlane.snapshot.policyDigest,
         ...known,
       },

@@ -11,7 +11,7 @@ import type { FairTurns } from "../kernel/fair-turns.ts";
 import { newId } from "../kernel/ids.ts";
 import { type Result, ok, refuse } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { CanonicalRequest, Exchange } from "./http/messages.ts";
+import type { CanonicalRequest, Exchange, HeaderList } from "./http/messages.ts";
 import type { BodyMemory, BodyShare } from "./body-memory.ts";
 import type { OpenExchange, OpenExchanges } from "./open-exchanges.ts";
 import type {
@@ -76,6 +76,7 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
   const outcome = new Outcome(id, parts.clock, parts.audit, parts.observer);
   const progress: Progress = {};
   let isCut = false;
+  let forget: (() => void) | undefined;
   const open: OpenExchange = {
     cut: () => {
       isCut = true;
@@ -85,6 +86,7 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
   };
   try {
     const decided = await decide(exchange, caller, parts, progress, open);
+    forget = caller.lost?.onOver(() => open.cut());
     const decision = await withoutSecrets(
       decisionRecord(id, caller, parts, progress, decided),
       parts.knownSecrets,
@@ -100,6 +102,7 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
     outcome.brokeOff(error instanceof StandingLost ? "cut" : how);
     exchange.destroy();
   } finally {
+    forget?.();
     if (progress.caller !== undefined) parts.openExchanges.remove(progress.caller.agent, open);
     if (isCut) outcome.brokeOff("cut");
     progress.share?.release();
@@ -124,12 +127,19 @@ async function decide(
   progress: Progress,
   open: OpenExchange,
 ): Promise<Result<Decided, Refusal>> {
+  const { headers } = exchange.request;
+  if (caller.isRemote === true) {
+    // A stranger learns nothing from how its request is read.
+    const known = await identifyAgent(caller, parts.controlPlane.snapshot, parts.clock, headers);
+    if (!known.ok) return known;
+    progress.caller = known.value;
+  }
   const read = readRequest(exchange.request);
   if (!read.ok) return read;
   const canonical = canonicalize(read.value, exchange.entrance);
   if (!canonical.ok) return canonical;
   progress.canonical = canonical.value;
-  const identified = await identifyAgent(caller, parts.controlPlane.snapshot, parts.clock);
+  const identified = await identifyAgent(caller, parts.controlPlane.snapshot, parts.clock, headers);
   if (!identified.ok) return identified;
   progress.caller = identified.value;
   if (parts.openExchanges.count(identified.value.agent) >= MOST_OPEN)
@@ -147,7 +157,7 @@ async function decide(
   const matched = await matchServerWorkload(canonical.value, read.value, workload.value, progress.share);
   if (!matched.ok) return matched;
   progress.matched = matched.value;
-  return decideNow(identified.value, matched.value, caller, parts);
+  return decideNow(identified.value, matched.value, caller, parts, headers);
 }
 
 /** Reading the body may have taken long: what was true of agent and workload before it is asked again. */
@@ -156,9 +166,10 @@ async function decideNow(
   matched: MatchedRequest,
   caller: Caller,
   parts: GatewayParts,
+  headers: HeaderList,
 ): Promise<Result<Decided, Refusal>> {
   const { snapshot } = parts.controlPlane;
-  const still = await identifyAgent(caller, snapshot, parts.clock);
+  const still = await identifyAgent(caller, snapshot, parts.clock, headers);
   if (!still.ok) return still;
   if (
     still.value.agent !== identified.agent ||
@@ -204,7 +215,7 @@ async function serve(
   if (!sent.ok) return sent.reason;
   outcome.reached("answered");
   const { answer, stream } = sent.value;
-  const clean = guardResponse(answer, returning.value, () => parts.turns.take(caller.run));
+  const clean = guardResponse(answer, returning.value, () => parts.turns.take(caller.run ?? caller.agent));
   const standing = (): Result<undefined, Refusal> =>
     checkStanding(caller.agent, parts.controlPlane.snapshot, parts.clock);
   const isKept = await durably(recorded);
@@ -270,6 +281,7 @@ function decisionRecord(
     time: parts.clock.now(),
     run: caller.run,
     isolated: caller.isolated,
+    peer: caller.isRemote === true ? caller.origin : undefined,
     policyDigest: parts.controlPlane.snapshot.policyDigest,
     caller: identified,
     mode: canonical?.mode,

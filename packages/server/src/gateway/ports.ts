@@ -6,6 +6,8 @@ import type { Result } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { AccessRequest, Allow, Decision } from "../policy/access-request.ts";
 import type { Profile, ProfileInjection, ProfileOperation } from "../profiles/profile.ts";
+import type { Ending } from "./ending.ts";
+import type { HeaderList } from "./http/messages.ts";
 
 /** A server workload as the gateway uses it: resource and profile joined. */
 export interface GatewayWorkload {
@@ -44,20 +46,40 @@ export interface ControlPlane {
   readonly snapshot: Snapshot;
 }
 
-/** What attestation says of the process behind a connection. */
+/** Who is behind a connection: a process of a run, or somebody elsewhere who has shown an SVID. */
 export interface IdentifiedCaller {
   readonly agent: string;
-  readonly run: string;
-  readonly isolated: boolean;
+  /** This, `isolated` and `process` only of a process of a run. */
+  readonly run?: string;
+  readonly isolated?: boolean;
   readonly selectors: readonly string[];
-  readonly process: { readonly pid: number; readonly path: string };
+  readonly process?: { readonly pid: number; readonly path: string };
+  /** What a remote agent has shown. */
+  readonly svid?: PresentedSvid;
 }
+
+export interface PresentedSvid {
+  readonly spiffeId: string;
+  readonly document: "X.509-SVID" | "JWT-SVID";
+}
+
+type Identified = Result<IdentifiedCaller, string>;
 
 /** A connection's caller. Asked for each request; at once where the answer is known and nothing has changed. */
 export interface Caller {
-  readonly run: string;
-  readonly isolated: boolean;
-  identify(epoch: number): Result<IdentifiedCaller, string> | Promise<Result<IdentifiedCaller, string>>;
+  /** Absent of callers that are elsewhere, and so is `isolated`. */
+  readonly run?: string;
+  readonly isolated?: boolean;
+  /** Whom it takes turns as: its run, or where it comes from. */
+  readonly origin: string;
+  /** Whether anybody may be at the other end: then nothing of a request is looked at before it is known who sent it. */
+  readonly isRemote?: boolean;
+  /** `headers` are the request's: a remote agent may show a token there. */
+  identify(epoch: number, headers?: HeaderList): Identified | Promise<Identified>;
+  /** Who speaks inside the tunnel that this CONNECT opens; absent where it is the same. */
+  inTunnel?(headers: HeaderList): Caller;
+  /** Comes when what the caller has shown does not hold any longer. */
+  readonly lost?: Ending;
 }
 
 /** Usable means of access with the secret in it. */
@@ -86,8 +108,10 @@ export interface DecisionRecord {
   readonly policies: readonly string[];
   readonly detail?: string | undefined;
   readonly caller?: IdentifiedCaller | undefined;
-  readonly run: string;
-  readonly isolated: boolean;
+  readonly run?: string | undefined;
+  readonly isolated?: boolean | undefined;
+  /** Where a remote caller comes from. */
+  readonly peer?: string | undefined;
   readonly mode?: "base-url" | "proxy" | "connect" | undefined;
   readonly method?: string | undefined;
   readonly host?: string | undefined;

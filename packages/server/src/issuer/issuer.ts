@@ -31,6 +31,7 @@ import {
   bundleOf,
   type JwtSvid,
   signJwtSvid,
+  signX509ForKey,
   signX509Svid,
   type SvidLives,
   writeAuthority,
@@ -103,8 +104,16 @@ export class Issuer {
     this.#listeners.add(listener);
   }
 
-  issueX509(id: SpiffeId): X509Svid {
-    return signX509Svid(this.#signerOf("x509", id), id, this.#parts.lives.x509, this.#parts.clock.now());
+  /** `hosts` are other names that its holder has; only the server's own certificates have any. */
+  issueX509(id: SpiffeId, hosts?: readonly (string | Buffer)[]): X509Svid {
+    const { lives, clock } = this.#parts;
+    return signX509Svid(this.#signerOf("x509", id), id, lives.x509, clock.now(), hosts);
+  }
+
+  /** For a key of the workload's own; `publicKey` as in `signX509ForKey`. */
+  issueX509ForKey(id: SpiffeId, publicKey: Buffer): Omit<X509Svid, "privateKey"> {
+    const { lives, clock } = this.#parts;
+    return signX509ForKey(this.#signerOf("x509", id), { id, publicKey }, lives.x509, clock.now());
   }
 
   issueJwt(id: SpiffeId, audience: readonly string[]): JwtSvid {

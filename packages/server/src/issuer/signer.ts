@@ -89,19 +89,33 @@ export function writeAuthority(
   return { ...spec, state: "prepared", published, ...validity, createdAt: now, changedAt: now };
 }
 
-export function signX509Svid(authority: ActiveAuthority, id: SpiffeId, life: number, now: number): X509Svid {
-  const { issuer, key, stored } = authority;
-  const expiresAt = endOf(stored, life, now);
+export function signX509Svid(
+  authority: ActiveAuthority,
+  id: SpiffeId,
+  life: number,
+  now: number,
+  hosts?: readonly (string | Buffer)[],
+): X509Svid {
   const { publicKey, privateKey } = newSvidKey();
+  return { ...signX509ForKey(authority, { id, publicKey, ...(hosts && { hosts }) }, life, now), privateKey };
+}
+
+/** For a key that the workload has made and keeps. `publicKey`: SubjectPublicKeyInfo of a P-256 key, DER. */
+export function signX509ForKey(
+  { issuer, key, stored }: ActiveAuthority,
+  { id, ...subject }: { id: SpiffeId; publicKey: Buffer; hosts?: readonly (string | Buffer)[] },
+  life: number,
+  now: number,
+): Omit<X509Svid, "privateKey"> {
+  const expiresAt = endOf(stored, life, now);
   const serial = newSerial();
   const certificate = writeX509Svid(
-    { spiffeId: id.uri, publicKey, serial, notBefore: now - BACKDATED, notAfter: expiresAt, issuer },
+    { spiffeId: id.uri, ...subject, serial, notBefore: now - BACKDATED, notAfter: expiresAt, issuer },
     key.sign,
   );
   return {
     id,
     certificate,
-    privateKey,
     serial: serial.toString("hex"),
     authority: authorityName(stored),
     expiresAt,

@@ -3,7 +3,7 @@
 
 export interface EndedDecision {
   readonly caller?: { readonly agent: string } | undefined;
-  readonly run: string;
+  readonly run?: string | undefined;
   readonly method?: string | undefined;
   /** Only of use where `serverWorkload` is there: it is one of its hosts then. */
   readonly host?: string | undefined;

@@ -4,7 +4,7 @@ import { attestCaller } from "../attestation/process/attest-caller.ts";
 import type { CallerFacts } from "../attestation/process/identify-caller.ts";
 import { selectorsOf, selectorsWithHashOf, SHA256_SELECTOR } from "../attestation/process/selectors.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
-import type { SpiffeId } from "@postern/identity/spiffe-id";
+import { isReserved, type SpiffeId } from "@postern/identity/spiffe-id";
 import {
   fillTemplate,
   matchesTemplate,
@@ -14,6 +14,7 @@ import {
 import type { Denial, Entitlement } from "../issuer/workload-api/workload-api.ts";
 import { ok, refuse, type Result } from "../kernel/result.ts";
 import { templateOf } from "../resources/check-spiffe-ids.ts";
+import type { ResourceSet } from "../resources/resource-set.ts";
 
 export interface StandingSource {
   readonly state: PublishedState;
@@ -73,15 +74,37 @@ function standingProblem(name: string, { state, now }: StandingSource): string |
 /** The agent that this ID stands for, where it may pass: revoking an agent revokes what it holds. */
 export function standingOf(id: SpiffeId, source: StandingSource): Result<string, string> {
   if (source.isStale) return refuse("control_plane_unavailable");
-  // One at most: agents that could come to the same ID are not accepted together.
-  const agent = source.state.resources.all("Agent").find((resource) => {
-    const template = templateOf(resource);
-    return (
-      template?.ok === true && matchesTemplate(narrowTemplate(template.value, resource.spec.selectors), id)
-    );
-  });
+  if (isReserved(id)) return refuse("spiffe_id_of_server");
+  const agents = templatesOf(source.state.resources).filter(({ template }) => matchesTemplate(template, id));
+  const [agent, ...more] = agents;
   if (agent === undefined) return refuse("agent_unknown");
-  const { name } = agent.metadata;
-  const problem = standingProblem(name, source);
-  return problem === undefined ? ok(name) : refuse(problem);
+  // Agents that could come to the same ID are not accepted together; where they are there all the same, nobody passes.
+  if (more.length > 0) return refuse("agent_ambiguous");
+  const problem = standingProblem(agent.name, source);
+  return problem === undefined ? ok(agent.name) : refuse(problem);
+}
+
+interface OwnTemplate {
+  readonly name: string;
+  readonly template: SpiffeIdTemplate;
+}
+
+/** Read once for each state: remote agents are looked up by them. */
+const templatesByState = new WeakMap<ResourceSet, readonly OwnTemplate[]>();
+
+function templatesOf(resources: ResourceSet): readonly OwnTemplate[] {
+  const known = templatesByState.get(resources);
+  if (known !== undefined) return known;
+  const templates = resources.all("Agent").flatMap((resource) => {
+    const template = templateOf(resource);
+    if (template?.ok !== true) return [];
+    return [
+      {
+        name: resource.metadata.name,
+        template: narrowTemplate(template.value, resource.spec.selectors),
+      },
+    ];
+  });
+  templatesByState.set(resources, templates);
+  return templates;
 }

@@ -6,7 +6,14 @@
  * it. The reason is in the log, and in the explanation, which only operators may ask for.
  */
 import { createHash } from "node:crypto";
-import type { AttestExplanation, AttestRequest, AttestResponse, ResourceOf } from "@postern/contract";
+import type {
+  AttestExplanation,
+  AttestRequest,
+  AttestResponse,
+  IssuedIdentity,
+  ResourceOf,
+  WantedIdentity,
+} from "@postern/contract";
 import { type AttestedEvidence, attestEvidence } from "../attestation/attest-evidence.ts";
 import { makeTrustProvider } from "../attestation/make-trust-provider.ts";
 import { matchAgent } from "../attestation/match-agent.ts";
@@ -15,6 +22,8 @@ import { attestationEvent } from "../audit/attestation-event.ts";
 import type { AuditEvent } from "../audit/event-frame.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
 import type { Clock } from "../kernel/clock.ts";
+import { readCertificateRequest } from "@postern/identity/certificate-request";
+import type { SpiffeId } from "@postern/identity/spiffe-id";
 import { fillTemplate, parseTemplate } from "@postern/identity/spiffe-id-template";
 import { newId } from "../kernel/ids.ts";
 import { nearestName } from "../kernel/nearest-name.ts";
@@ -30,9 +39,27 @@ export interface AttestParts {
   /** While nobody can tell whether the state is still right. */
   isStale(): boolean;
   audit(event: AuditEvent): Promise<void>;
+  /** Absent where this server issues no identities. */
+  readonly identities?: IdentitySource | undefined;
 }
 
+export interface IdentitySource {
+  /** Resolves when what is handed out is in the log. */
+  issueFor(entitled: Entitled, want: WantedIdentity): Promise<IssuedIdentity>;
+}
+
+export interface Entitled {
+  readonly agent: string;
+  readonly id: SpiffeId;
+  /** Of the evidence. */
+  readonly attestationId: string;
+}
+
+/** Who presents: an operator of this machine, or somebody at the gateway's address. */
+export type Presenter = { readonly uid: number } | { readonly peer: string };
+
 interface Finding {
+  readonly spiffeId?: SpiffeId;
   readonly outcome: AttestResponse["outcome"];
   readonly agent?: string;
   readonly explanation: AttestExplanation;
@@ -47,25 +74,39 @@ export class AttestDesk {
     this.#parts = parts;
   }
 
+  /** For operators, who are told what is wrong with what they asked for. */
   async attest(request: AttestRequest, operator: { uid: number }): Promise<Result<AttestResponse, string>> {
-    const { clock, state } = this.#parts;
-    const resource = state().resources.get("TrustProvider", request.provider);
+    const resource = this.#parts.state().resources.get("TrustProvider", request.provider);
     if (resource === undefined) return refuse(this.#unknown(request.provider));
     const provider = this.#providerOf(resource);
     if (provider === undefined)
       return refuse(
         `evidence of kind ${resource.spec.kind} comes from the kernel; start it with \`postern run\``,
       );
+    if (request.want !== undefined && this.#parts.identities === undefined)
+      return refuse("this server issues no identities: start it with `postern up --trust-domain NAME`");
+    return ok(await this.#answer(request, operator));
+  }
+
+  /** For strangers, who are told one word. */
+  attestRemote(request: AttestRequest, peer: string): Promise<AttestResponse> {
+    return this.#answer({ ...request, explain: false }, { peer });
+  }
+
+  async #answer(request: AttestRequest, presenter: Presenter): Promise<AttestResponse> {
+    const { clock, state, identities } = this.#parts;
+    const resource = state().resources.get("TrustProvider", request.provider);
     const bytes = Buffer.from(request.evidence, "base64");
-    const finding = await this.#find(resource, provider, bytes);
+    const finding = await this.#find(resource, bytes, request.want);
     const time = clock.now();
     const id = newId(time);
     const { agent, explanation, outcome } = finding;
     await this.#parts.audit(
       attestationEvent({
-        ...{ id, time, outcome, agent, operatorUid: operator.uid },
+        ...{ id, time, outcome, agent },
+        ...("uid" in presenter ? { operatorUid: presenter.uid } : presenter),
         provider: request.provider,
-        providerKind: resource.spec.kind,
+        providerKind: resource?.spec.kind ?? "unknown",
         evidenceDigest: createHash("sha256").update(bytes).digest("hex"),
         reason: explanation.reason,
         detail: explanation.detail,
@@ -73,11 +114,13 @@ export class AttestDesk {
         expiresAt: explanation.expiresAt === undefined ? undefined : Date.parse(explanation.expiresAt),
       }),
     );
-    return ok({
-      ...{ id, outcome },
-      ...(agent === undefined || outcome !== "matched" ? {} : { agent }),
-      ...(request.explain ? { explanation } : {}),
-    });
+    const more = request.explain ? { explanation } : {};
+    if (agent === undefined || outcome !== "matched") return { id, outcome, ...more };
+    const { want } = request;
+    if (want === undefined || finding.spiffeId === undefined || identities === undefined)
+      return { id, outcome, agent, ...more };
+    const entitled = { agent, id: finding.spiffeId, attestationId: id };
+    return { id, outcome, agent, ...more, identity: await identities.issueFor(entitled, want) };
   }
 
   #unknown(name: string): string {
@@ -99,18 +142,29 @@ export class AttestDesk {
   }
 
   async #find(
-    { metadata, spec }: ResourceOf<"TrustProvider">,
-    provider: TrustProvider,
+    resource: ResourceOf<"TrustProvider"> | undefined,
     bytes: Buffer,
+    want: WantedIdentity | undefined,
   ): Promise<Finding> {
-    const { clock, evidence } = this.#parts;
+    const { clock, evidence, identities } = this.#parts;
+    const provider = resource === undefined ? undefined : this.#providerOf(resource);
+    if (resource === undefined || provider === undefined)
+      return refused({ outcome: "refused", reason: "provider_unknown" });
+    // Before anything of it is used up.
+    const problem = want === undefined ? undefined : wantProblem(want, identities !== undefined);
+    if (problem !== undefined) return refused({ outcome: "refused", ...problem });
+    const { metadata, spec } = resource;
     const attested = await attestEvidence(provider, bytes, {
       kind: spec.kind,
       provider: metadata.name,
       clock,
       useOnce: (digest, expiresAt) => evidence.useOnce(digest, expiresAt),
     });
-    return attested.ok ? this.#match(metadata.name, attested.value) : refused(attested.reason);
+    if (!attested.ok) return refused(attested.reason);
+    const found = this.#match(metadata.name, attested.value);
+    if (want === undefined || found.outcome !== "matched" || found.spiffeId !== undefined) return found;
+    const explanation = { ...found.explanation, reason: "agent_without_spiffe_id" };
+    return { ...found, outcome: "refused", explanation };
   }
 
   /** The agents of this provider only: another one could prove the same words about somebody else. */
@@ -150,9 +204,22 @@ function withSpiffeId(
   if (spiffeId === undefined) return { outcome: "matched", agent, explanation };
   const template = parseTemplate(spiffeId);
   const id = template.ok ? fillTemplate(template.value, selectors) : template;
-  if (id.ok) return { outcome: "matched", agent, explanation: { ...explanation, spiffeId: id.value.uri } };
+  if (id.ok) {
+    const matched = { outcome: "matched" as const, agent, spiffeId: id.value };
+    return { ...matched, explanation: { ...explanation, spiffeId: id.value.uri } };
+  }
   const why = { reason: "spiffe_id_incomplete", detail: id.reason, agents: [agent] };
   return { outcome: "refused", agent, explanation: { ...explanation, ...why } };
+}
+
+function wantProblem(
+  { x509 }: WantedIdentity,
+  isIssuing: boolean,
+): { readonly reason: string; readonly detail?: string } | undefined {
+  if (!isIssuing) return { reason: "no_identities_issued" };
+  if (x509?.request === undefined) return undefined;
+  const key = readCertificateRequest(Buffer.from(x509.request, "base64"));
+  return key.ok ? undefined : { reason: "certificate_request_refused", detail: key.reason };
 }
 
 const refused = ({ detail, outcome, reason }: AttestRefusal): Finding => ({

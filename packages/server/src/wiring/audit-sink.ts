@@ -37,5 +37,7 @@ function decisionInput(record: DecisionRecord): DecisionInput {
     credentialProvider: record.credentialProvider,
     policyDigest: record.policyDigest,
     mode: record.mode,
+    peer: record.peer,
+    svid: caller?.svid,
   };
 }

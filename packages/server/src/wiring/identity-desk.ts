@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The issuer of the server's trust domain and everything around it: rotation in time, Workload API of the runs, log. */
-import type { AuthoritiesResponse, CheckSvidRequest, CheckSvidResponse } from "@postern/contract";
+import type {
+  AuthoritiesResponse,
+  CheckSvidRequest,
+  CheckSvidResponse,
+  IssuedIdentity,
+  WantedIdentity,
+} from "@postern/contract";
 import type { PendingCaller, Run } from "../attestation/process/run.ts";
 import type { AuditEvent } from "../audit/event-frame.ts";
 import { authorityEvent, type SvidInput, svidEvent } from "../audit/identity-events.ts";
 import type { Config } from "../config/config.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
-import { trustDomainProblem } from "@postern/identity/spiffe-id";
+import { gatewayId, trustDomainProblem } from "@postern/identity/spiffe-id";
 import { verifyJwtSvid } from "@postern/identity/jwt-svid";
 import { printTrustBundle } from "@postern/identity/trust-bundle";
 import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
@@ -24,7 +30,10 @@ import { faultFields, type Log } from "../kernel/log.ts";
 import { refuse, type Result } from "../kernel/result.ts";
 import { ecdsaSigningKey } from "../keys/signing-keys.ts";
 import { entitlementOf, type StandingSource, standingOf } from "./agent-identity.ts";
+import type { Entitled } from "./attest-desk.ts";
+import { issueIdentity } from "./issue-identity.ts";
 import type { Storage } from "./open-storage.ts";
+import type { SvidJudge } from "./remote-agents/remote-caller.ts";
 
 export interface IdentityParts {
   readonly config: Pick<Config, "trustDomain" | "svidLives">;
@@ -58,9 +67,9 @@ export class IdentityDesk {
         return standing.ok ? undefined : standing.reason;
       },
       recordIssued: ({ run, pid }, { agent, id }, issued) =>
-        this.#record({ change: "issue", run, pid, agent, spiffeId: id.uri, ...issued }),
+        this.record({ change: "issue", run, pid, agent, spiffeId: id.uri, ...issued }),
       recordRefused: ({ run, pid }, document, reason) =>
-        this.#record({ change: "refuse", run, pid, document, reasons: [reason] }),
+        this.record({ change: "refuse", run, pid, document, reasons: [reason] }),
       clock,
       log,
       chance: Math.random,
@@ -106,6 +115,22 @@ export class IdentityDesk {
   /** Agents were changed. */
   reconsider(): void {
     this.#api.reconsider();
+  }
+
+  /** For an agent whose evidence was believed. */
+  issueFor(entitled: Entitled, want: WantedIdentity): Promise<IssuedIdentity> {
+    return issueIdentity(this.issuer, entitled, want, this.record);
+  }
+
+  /** What remote callers are judged by, now. */
+  judge(): SvidJudge {
+    const source = this.#source();
+    return {
+      now: source.now,
+      bundle: this.issuer.bundle,
+      audience: gatewayId(this.issuer.trustDomain).uri,
+      standingOf: (id) => standingOf(id, source),
+    };
   }
 
   authorities(): AuthoritiesResponse {
@@ -162,10 +187,10 @@ export class IdentityDesk {
     return { state: state(), isStale: isStale(), now: clock.now() };
   }
 
-  #record(input: Omit<SvidInput, "id" | "time">): Promise<void> {
+  readonly record = (input: Omit<SvidInput, "id" | "time">): Promise<void> => {
     const time = this.#parts.clock.now();
     return this.#parts.audit(svidEvent({ id: newId(time), time, ...input }));
-  }
+  };
 }
 
 class RunPeer implements WorkloadPeer {

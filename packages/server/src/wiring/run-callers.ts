@@ -35,6 +35,7 @@ function callerOf(pending: PendingCaller, resources: () => ResourceSet): Caller 
     { readonly epoch: number; readonly answer: Promise<Identified>; settled?: Identified } | undefined;
   return {
     run: pending.run.id,
+    origin: pending.run.id,
     isolated: pending.run.isolated,
     identify: (epoch) => {
       if (known?.epoch !== epoch) {

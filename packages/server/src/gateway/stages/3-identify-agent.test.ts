@@ -12,7 +12,12 @@ const identified: IdentifiedCaller = {
   selectors: [],
   process: { pid: 1, path: "/x" },
 };
-const callerThat = (identify: Caller["identify"]): Caller => ({ run: "r", isolated: true, identify });
+const callerThat = (identify: Caller["identify"]): Caller => ({
+  run: "r",
+  origin: "r",
+  isolated: true,
+  identify,
+});
 const known = callerThat(async () => ok(identified));
 
 const snapshotWith = (...agents: GatewayAgent[]): Snapshot => ({

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Stage 3: which agent is this? The kernel says which process it is, the snapshot which agent that makes it. */
+/** Stage 3: which agent is this? The kernel says which process it is, or an SVID which workload; the snapshot whether it may pass. */
 import type { Clock } from "../../kernel/clock.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
+import type { HeaderList } from "../http/messages.ts";
 import type { Caller, IdentifiedCaller, Snapshot } from "../ports.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
@@ -10,8 +11,9 @@ export function identifyAgent(
   caller: Caller,
   snapshot: Snapshot,
   clock: Clock,
+  headers?: HeaderList,
 ): Result<IdentifiedCaller, Refusal> | Promise<Result<IdentifiedCaller, Refusal>> {
-  const identified = caller.identify(snapshot.epoch);
+  const identified = caller.identify(snapshot.epoch, headers);
   return identified instanceof Promise
     ? identified.then((answer) => agentOf(answer, snapshot, clock))
     : agentOf(identified, snapshot, clock);

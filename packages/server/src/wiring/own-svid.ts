@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The gateway's own X.509-SVID: what it shows to those who come in and to upstreams, renewed in time. */
+import { isIP } from "node:net";
+import ipaddr from "ipaddr.js";
+import { certificatePem } from "@postern/identity/certificate";
+import { gatewayId } from "@postern/identity/spiffe-id";
+import type { Issuer } from "../issuer/issuer.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { faultFields, type Log } from "../kernel/log.ts";
+import { privateKeyPem, type RecordSvid } from "./issue-identity.ts";
+
+export interface OwnCertificate {
+  /** PEM, the leaf first. */
+  readonly certificate: string;
+  /** PEM. */
+  readonly privateKey: string;
+}
+
+export interface OwnSvidParts {
+  readonly issuer: Issuer;
+  /** Host names and addresses of the gateway. */
+  readonly hosts: readonly string[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly record: RecordSvid;
+}
+
+const LOOK_EVERY = 10_000;
+
+export class OwnSvid {
+  readonly #parts: OwnSvidParts;
+  readonly #listeners = new Set<(certificate: OwnCertificate) => void>();
+  readonly #timer: NodeJS.Timeout;
+  #current!: OwnCertificate;
+  #renewAt = 0;
+  #renewing: Promise<void> | undefined;
+
+  private constructor(parts: OwnSvidParts) {
+    this.#parts = parts;
+    this.#timer = setInterval(() => {
+      if (parts.clock.now() >= this.#renewAt) this.#renewSoon();
+    }, LOOK_EVERY).unref();
+    // Signed by what is active now: what signed before may be about to be revoked.
+    parts.issuer.onChange(() => this.#renewSoon());
+  }
+
+  static async open(parts: OwnSvidParts): Promise<OwnSvid> {
+    const own = new OwnSvid(parts);
+    await own.#renew();
+    return own;
+  }
+
+  get current(): OwnCertificate {
+    return this.#current;
+  }
+
+  onChange(listener: (certificate: OwnCertificate) => void): void {
+    this.#listeners.add(listener);
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #renewSoon(): void {
+    // One after the other: the one that is asked for last is signed last.
+    this.#renewing = (this.#renewing ?? Promise.resolve())
+      .then(() => this.#renew())
+      .catch((error: unknown) => {
+        this.#parts.log.write("error", "the gateway's own identity was not renewed", faultFields(error));
+      });
+  }
+
+  async #renew(): Promise<void> {
+    const { issuer, hosts, clock, record } = this.#parts;
+    const id = gatewayId(issuer.trustDomain);
+    const { authority, certificate, expiresAt, privateKey, serial } = issuer.issueX509(
+      id,
+      hosts.map(hostName),
+    );
+    await record({
+      ...{ change: "issue", document: "X.509-SVID", spiffeId: id.uri },
+      ...{ authority, serial, expiresAt },
+    });
+    this.#renewAt = clock.now() + (expiresAt - clock.now()) / 2;
+    this.#current = { certificate: certificatePem(certificate), privateKey: privateKeyPem(privateKey) };
+    for (const listener of this.#listeners) listener(this.#current);
+  }
+}
+
+const hostName = (host: string): string | Buffer =>
+  isIP(host) === 0 ? host : Buffer.from(ipaddr.parse(host).toByteArray());
