@@ -85,6 +85,11 @@ export const WORKSPACES: Readonly<
     resolves: [],
     reason: "the server and whoever verifies identities elsewhere share it: it may depend on nobody",
   },
+  "packages/sdk": {
+    imports: ["@postern/identity"],
+    resolves: [],
+    reason: "it is installed without anything else: what it uses of the formats is packed with it",
+  },
   "packages/cli": {
     imports: [
       "@postern/contract",
@@ -140,6 +145,7 @@ export const PURITY_EXCEPTIONS: readonly Exception[] = [
 export const ENVIRONMENT_READERS: readonly Exception[] = [
   { file: "packages/server/src/config/config.ts", reason: "the server's one way to the environment" },
   { file: "packages/cli/src/main.ts", reason: "the command's one way to the environment" },
+  { file: "packages/sdk/src/endpoint.ts", reason: "SPIFFE_ENDPOINT_SOCKET, as the standard has it" },
   {
     file: "packages/cli/src/sandbox/system-program.ts",
     reason: "the search path that finds bwrap and setpriv",
