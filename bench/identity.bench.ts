@@ -17,7 +17,7 @@ import { parseArgs } from "node:util";
 import { attestCaller } from "../packages/server/src/attestation/process/attest-caller.ts";
 import { ExecutableHashes } from "../packages/server/src/attestation/process/hash-executable.ts";
 import { HolderSearch } from "../packages/server/src/attestation/process/find-holders.ts";
-import { identifyUnixCaller } from "../packages/server/src/attestation/process/identify-caller.ts";
+import { identifyUnixCaller, searchIn } from "../packages/server/src/attestation/process/identify-caller.ts";
 import { readStat } from "../packages/server/src/attestation/process/proc.ts";
 import { svidEvent } from "../packages/server/src/audit/identity-events.ts";
 import { openAuditLog } from "../packages/server/src/audit/log.ts";
@@ -96,10 +96,11 @@ async function attestUs(): Promise<number> {
   const leader = { pid: process.pid, startTime: readStat(process.pid)!.startTime };
   const processes = { leader, pidNamespace: undefined };
   const run = { id: "bench", isolated: false };
-  const search = { run, processes, holders: new HolderSearch(processes), hashes: new ExecutableHashes() };
-  const agents = [{ name: "one", selectors: [`process:uid=${process.getuid?.() ?? 0}`] }];
+  const search = searchIn(run, processes, new HolderSearch(processes), new ExecutableHashes());
+  const uid = process.getuid?.() ?? 0;
+  const agents = [{ name: "one", selectors: [`process:uid=${uid}`] }];
   const attestOnce = async (): Promise<void> => {
-    const facts = await identifyUnixCaller(search, { pid: process.pid, pidfd: undefined });
+    const facts = await identifyUnixCaller(search, { pid: process.pid, uid, pidfd: undefined });
     if (!facts.ok || !facts.value.stillHolds())
       throw new Error("the benchmark's own process was not identified");
     const agent = await attestCaller(facts.value, agents);

@@ -16,7 +16,9 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "metadata.name": "The name, one per kind: lower-case letters, digits and inner hyphens, 1 to 63.",
   "metadata.description": "Free text for people. Not encrypted: write no secret here.",
   "TrustProvider.kind":
-    "`process`: the kernel names the process behind each connection. The others are issuers of tokens; `oidc` is any issuer.",
+    "`process`: the kernel names the process behind each connection. `docker`, `podman`: so it does, and the engine says which container the process is in. The others are issuers of tokens; `oidc` is any issuer.",
+  "TrustProvider.engineSocket":
+    "`docker`, `podman`: the socket of the engine's API. Only containers are asked about; the socket must be the engine's own, because what it says is believed.",
   "TrustProvider.issuer":
     "Who signs, exactly as in the claim `iss`. `oidc` and `kubernetes` need it; the public one for `github-actions`, `gitlab` and `terraform-cloud` where absent. `aws-iam`: the account's own, for tokens of `GetWebIdentityToken`.",
   "TrustProvider.jwks":
@@ -62,7 +64,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "TrustProvider.algorithms": "`oidc`: signature algorithms that are taken.",
   "TrustProvider.singleUse": "`oidc`: whether each token counts once, by its `jti`.",
   "TrustProvider.audience":
-    "What tokens must be made for, and for nothing else: a name that only Postern uses. Needed by every kind but `process`.",
+    "What tokens must be made for, and for nothing else: a name that only Postern uses. Needed by every kind but `process`, `docker`, `podman`, `join-token` and `aws-ec2`.",
   "TrustProvider.conditions": "What every token must say, whoever the agent is.",
   "TrustProvider.conditions.claim":
     "A claim by name, or by JSON pointer where it starts with a slash, such as `/kubernetes.io/namespace`.",

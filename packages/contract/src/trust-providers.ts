@@ -51,10 +51,20 @@ const numericIds = z
   .min(1)
   .max(100);
 
+export type ContainerEngineKind = "docker" | "podman";
+
 const process = z.strictObject({
   /** `process`: evidence is what the kernel says of a local process. */
   kind: z.literal("process"),
 });
+
+/** `docker`, `podman`: a container on this machine, by its control groups and what its engine says of it. */
+const container = <K extends ContainerEngineKind>(kind: K, engineSocket: string) =>
+  z.strictObject({
+    kind: z.literal(kind),
+    /** Of the engine's API. */
+    engineSocket: z.string().startsWith("/", "use an absolute path").max(107).default(engineSocket),
+  });
 
 const spiffe = z
   .strictObject({
@@ -207,6 +217,8 @@ const oidc = z.strictObject({
 
 export const trustProviderSpec = z.discriminatedUnion("kind", [
   process,
+  container("docker", "/var/run/docker.sock"),
+  container("podman", "/run/podman/podman.sock"),
   joinToken,
   spiffe,
   kubernetes,
@@ -223,9 +235,14 @@ export const trustProviderSpec = z.discriminatedUnion("kind", [
 export type TrustProviderSpec = z.infer<typeof trustProviderSpec>;
 export type TrustProviderKind = TrustProviderSpec["kind"];
 
+// prettier-ignore
+const CONTAINER_SELECTORS = ["container-id", "image", "image-id", "image-digest", "label", "uid", "gid"] as const;
+
 /** Facts that each kind of evidence can prove: `kind:name=value` is a selector. `oidc` has those of its `mapping` too. */
 export const SELECTOR_NAMES = {
   process: ["agent", "uid", "gid", "path", "sha256", "cgroup", "isolated", "run"],
+  docker: CONTAINER_SELECTORS,
+  podman: CONTAINER_SELECTORS,
   "join-token": ["name"],
   spiffe: ["id", "trust-domain"],
   kubernetes: [

@@ -160,6 +160,8 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     audit: record,
     identities: identity,
   };
+  if (identity !== undefined && config.workloadApiSocket !== undefined)
+    await identity.serveNode(config.workloadApiSocket, (pid) => runs.list().some((run) => run.has(pid)));
   const attestDesk = new AttestDesk(attestParts);
 
   const readiness = readinessOf(

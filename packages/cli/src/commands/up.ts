@@ -13,7 +13,7 @@ const LOOKING_INSIDE = ["NODE_OPTIONS", "NODE_DEBUG", "NODE_DEBUG_NATIVE", "NODE
 
 const TIMES = ["max-snapshot-age", "answer-timeout", "silence-timeout"];
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
-const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl", "gateway-listen"];
+const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl", "gateway-listen", "workload-api-socket"];
 
 export const up: Command = {
   name: "up",
@@ -50,6 +50,11 @@ export const up: Command = {
       type: "string",
       value: "SECONDS",
       help: "how long a JWT-SVID holds (default: 300)",
+    },
+    "workload-api-socket": {
+      type: "string",
+      value: "PATH",
+      help: "serve the SPIFFE Workload API there for local processes and containers outside of runs (default: in runs only)",
     },
     "gateway-listen": {
       type: "string",

@@ -51,7 +51,7 @@ export async function attestEvidence(
     if (isFirst === undefined) return refuse({ outcome: "unavailable", reason: "used_evidence_unknown" });
     if (!isFirst) return refuse({ outcome: "refused", reason: "evidence_used_before" });
   }
-  return ok({ expiresAt, selectors: selectorsOf(kind, facts), attributes: attributesOf(kind, facts) });
+  return ok({ expiresAt, selectors: factSelectors(kind, facts), attributes: attributesOf(kind, facts) });
 }
 
 /** A provider that throws, or does not answer in time, has not vouched for anything. */
@@ -73,7 +73,7 @@ async function inTime(
   }
 }
 
-function selectorsOf(kind: string, facts: Facts): Set<string> {
+export function factSelectors(kind: string, facts: Facts): Set<string> {
   return new Set(
     Object.entries(facts).flatMap(([name, value]) =>
       (value === undefined ? [] : [value].flat()).map((one) => `${kind}:${name}=${one}`),

@@ -22,11 +22,13 @@ export interface ProviderParts {
   readonly joinTokens: Pick<JoinTokenStore, "redeem">;
 }
 
-/** Undefined for `process`: its evidence is the connection, and nobody can present it. */
+/** Undefined for local processes: their evidence is the connection, and nobody can present it. */
 export function makeTrustProvider(spec: TrustProviderSpec, parts: ProviderParts): TrustProvider | undefined {
   const { clock, joinTokens } = parts;
   switch (spec.kind) {
     case "process":
+    case "docker":
+    case "podman":
       return undefined;
     case "join-token":
       return joinToken(joinTokens);

@@ -32,6 +32,8 @@ export interface Config {
   readonly strictAudit: boolean;
   /** SPIFFE trust domain in which this server issues identities; absent: it issues none. */
   readonly trustDomain: string | undefined;
+  /** Where local processes outside of runs find the Workload API; absent: nowhere. */
+  readonly workloadApiSocket: string | undefined;
   /** Milliseconds for which an identity document holds. */
   readonly svidLives: { readonly x509: number; readonly jwt: number };
   /** Where remote agents come in; absent: nowhere. */
@@ -59,6 +61,7 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "silence-timeout": { type: "string" },
       "strict-audit": { type: "boolean" },
       "trust-domain": { type: "string" },
+      "workload-api-socket": { type: "string" },
       "x509-svid-ttl": { type: "string" },
       "jwt-svid-ttl": { type: "string" },
       "gateway-listen": { type: "string" },
@@ -78,6 +81,7 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     isDatabaseUrlVisible: values["database-url"] !== undefined,
     maxSnapshotAge: seconds("max-snapshot-age", values["max-snapshot-age"] ?? "60", 999_999),
     trustDomain: values["trust-domain"] ?? environment["POSTERN_TRUST_DOMAIN"],
+    workloadApiSocket: workloadApiSocket(values["workload-api-socket"]),
     svidLives: {
       // A sixth of an authority's life, which is what is left when the next one takes over.
       x509: seconds("x509-svid-ttl", values["x509-svid-ttl"] ?? "3600", 86_400),
@@ -128,6 +132,14 @@ function addressAndPort(text: string): { host: string; port: number } | undefine
   return digits !== undefined && Number(digits) <= 65_535 && isIP(host) === family
     ? { host, port: Number(digits) }
     : undefined;
+}
+
+/** As `SPIFFE_ENDPOINT_SOCKET` has it, or the path alone. */
+function workloadApiSocket(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  const path = text.replace(/^unix:\/\//, "");
+  if (isAbsolute(path)) return path;
+  throw new Error("give --workload-api-socket as an absolute path");
 }
 
 function collector(text: string | undefined): string | undefined {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which SPIFFE ID does a caller get, and which agent does a SPIFFE ID stand for? */
+import type { ResourceOf } from "@postern/contract";
 import { attestCaller } from "../attestation/process/attest-caller.ts";
 import type { CallerFacts } from "../attestation/process/identify-caller.ts";
 import { selectorsOf, selectorsWithHashOf, SHA256_SELECTOR } from "../attestation/process/selectors.ts";
@@ -41,13 +42,22 @@ export async function entitlementOf(
     return matched.reason.code === "caller_unreadable"
       ? unknown(matched.reason.code)
       : denied(matched.reason.code);
-  const { name, resource } = matched.value;
+  return identityOf(matched.value.resource, (template) => selectorsFor(template, facts), source);
+}
+
+/** The identity of an agent that was matched, by the facts that it was matched by. */
+export async function identityOf(
+  resource: ResourceOf<"Agent">,
+  provedFor: (template: SpiffeIdTemplate) => Promise<Result<ReadonlySet<string>, string>>,
+  source: StandingSource,
+): Promise<Result<Entitlement, Denial>> {
+  const { name } = resource.metadata;
   if (source.isStale) return unknown("control_plane_unavailable");
   const problem = standingProblem(name, source);
   if (problem !== undefined) return denied(problem);
   const template = templateOf(resource);
   if (template?.ok !== true) return denied("agent_without_spiffe_id");
-  const selectors = await selectorsFor(template.value, facts);
+  const selectors = await provedFor(template.value);
   if (!selectors.ok) return unknown("caller_unreadable");
   const id = fillTemplate(template.value, selectors.value);
   return id.ok ? ok({ agent: name, id: id.value }) : denied(`spiffe_id: ${id.reason}`);

@@ -81,7 +81,7 @@ export class AttestDesk {
     const provider = this.#providerOf(resource);
     if (provider === undefined)
       return refuse(
-        `evidence of kind ${resource.spec.kind} comes from the kernel; start it with \`postern run\``,
+        `evidence of kind ${resource.spec.kind} comes from the kernel and cannot be presented; ask on the Workload API`,
       );
     if (request.want !== undefined && this.#parts.identities === undefined)
       return refuse("this server issues no identities: start it with `postern up --trust-domain NAME`");

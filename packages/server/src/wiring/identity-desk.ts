@@ -8,6 +8,7 @@ import type {
   WantedIdentity,
 } from "@postern/contract";
 import type { PendingCaller, Run } from "../attestation/process/run.ts";
+import { NodeSocket } from "../attestation/process/node-socket.ts";
 import type { AuditEvent } from "../audit/event-frame.ts";
 import { authorityEvent, type SvidInput, svidEvent } from "../audit/identity-events.ts";
 import type { Config } from "../config/config.ts";
@@ -32,6 +33,7 @@ import { ecdsaSigningKey } from "../keys/signing-keys.ts";
 import { entitlementOf, type StandingSource, standingOf } from "./agent-identity.ts";
 import type { Entitled } from "./attest-desk.ts";
 import { issueIdentity } from "./issue-identity.ts";
+import { ContainerEngines, NodePeer } from "./node-workloads.ts";
 import type { Storage } from "./open-storage.ts";
 import type { SvidJudge } from "./remote-agents/remote-caller.ts";
 
@@ -53,14 +55,15 @@ const TEND_EVERY = 60_000;
 export class IdentityDesk {
   readonly issuer: Issuer;
   readonly #parts: IdentityParts;
-  readonly #api: WorkloadApi<RunPeer>;
+  readonly #api: WorkloadApi<RunPeer | NodePeer>;
+  #nodeSocket: NodeSocket | undefined;
   readonly #timer: NodeJS.Timeout;
 
   private constructor(parts: IdentityParts, issuer: Issuer) {
     this.#parts = parts;
     this.issuer = issuer;
     const { clock, log } = parts;
-    this.#api = new WorkloadApi<RunPeer>({
+    this.#api = new WorkloadApi<RunPeer | NodePeer>({
       issuer,
       standingProblem: (id) => {
         const standing = standingOf(id, this.#source());
@@ -109,6 +112,16 @@ export class IdentityDesk {
   serve(run: Run): void {
     run.onWorkload((socket, pending) => {
       this.#api.accept(socket, new RunPeer(pending, () => this.#source()));
+    });
+  }
+
+  /** Serves it on one socket for processes of this machine that no run was opened for. */
+  async serveNode(path: string, isInRun: (pid: number) => boolean): Promise<void> {
+    const engines = new ContainerEngines();
+    this.#nodeSocket = await NodeSocket.open({
+      ...{ path, isInRun, log: this.#parts.log },
+      onConnection: (socket, caller) =>
+        this.#api.accept(socket, new NodePeer(caller, engines, () => this.#source())),
     });
   }
 
@@ -179,6 +192,7 @@ export class IdentityDesk {
 
   close(): void {
     clearInterval(this.#timer);
+    this.#nodeSocket?.close();
     this.#api.close();
   }
 

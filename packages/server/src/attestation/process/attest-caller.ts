@@ -24,5 +24,5 @@ export async function attestCaller<Agent extends AgentRegistration>(
     if (!selectors.ok) return refuse({ code: "caller_unreadable", detail: selectors.reason });
     holders.push(selectors.value);
   }
-  return matchAgent(holders, agents, caller.run.agent);
+  return matchAgent(holders, agents, caller.run?.agent);
 }

@@ -39,7 +39,8 @@ export interface RunFacts {
 }
 
 export interface CallerFacts {
-  readonly run: RunFacts;
+  /** Absent for a process that no run was opened for. */
+  readonly run: RunFacts | undefined;
   readonly transport: "tcp" | "unix";
   /** Every process that holds the connection; at least one. */
   readonly processes: readonly ProcessFacts[];
@@ -47,12 +48,29 @@ export interface CallerFacts {
   stillHolds(): boolean;
 }
 
-export interface CallerSearch {
-  readonly run: RunFacts;
-  readonly processes: RunProcesses;
-  readonly holders: HolderSearch;
+/** Who may call at all. */
+export interface CallerBounds {
+  readonly run: RunFacts | undefined;
   readonly hashes: ExecutableHashes;
+  /** Why this process may not; undefined where it may. */
+  strangerProblem(pid: number): string | undefined;
 }
+
+export interface CallerSearch extends CallerBounds {
+  readonly run: RunFacts;
+  readonly holders: HolderSearch;
+}
+
+/** For the connections of one run. */
+export const searchIn = (
+  run: RunFacts,
+  processes: RunProcesses,
+  holders: HolderSearch,
+  hashes: ExecutableHashes,
+): CallerSearch => ({
+  ...{ run, holders, hashes },
+  strangerProblem: (pid) => (belongsTo(pid, processes) ? undefined : "the caller does not belong to the run"),
+});
 
 /** Reading a process takes some fifteen system calls: a run that opens thousands of connections waits for itself. */
 const turns = new FairTurns(8);
@@ -86,12 +104,12 @@ export async function identifyTcpCaller(
 
 /** The caller of a Unix connection: the process that connected, which the kernel noted down (SO_PEERCRED). */
 export async function identifyUnixCaller(
-  search: CallerSearch,
-  peer: { readonly pid: number; readonly pidfd: number | undefined },
+  search: CallerBounds,
+  peer: { readonly pid: number; readonly uid: number; readonly pidfd: number | undefined },
 ): Promise<Result<CallerFacts, string>> {
   if (peer.pid <= 0) return refuse("the caller is outside of what this server can see");
   // Without a handle the number could be another process's by then.
-  if (peer.pidfd !== undefined) await turns.take(search.run.id);
+  if (peer.pidfd !== undefined) await turns.take(search.run?.id ?? `uid:${peer.uid}`);
   const facts = readFacts(peer.pid, search, () => peer.pidfd === undefined || isAlive(peer.pidfd));
   if (facts === "let-go") return refuse("the caller ended before it could be identified");
   return typeof facts === "string" ? refuse(facts) : ok(callerFacts(search.run, "unix", [facts]));
@@ -99,7 +117,7 @@ export async function identifyUnixCaller(
 
 function readFacts(
   pid: number,
-  { processes, hashes }: CallerSearch,
+  { strangerProblem, hashes }: CallerBounds,
   stillConnected: () => boolean,
 ): ProcessFacts | "let-go" | (string & {}) {
   const pidfd = openProcess(pid);
@@ -109,10 +127,10 @@ function readFacts(
     const credentials = readCredentials(pid);
     const executable = readExecutable(pid);
     const cgroup = readCgroup(pid);
-    const member = belongsTo(pid, processes);
+    const stranger = strangerProblem(pid);
     const after = readExecutable(pid);
     if (!stillConnected() || !isAlive(pidfd)) return "let-go";
-    if (!member) return "the caller does not belong to the run";
+    if (stranger !== undefined) return stranger;
     if (stat === undefined || credentials === undefined || executable === undefined) {
       return "the caller's process cannot be read by this server";
     }
@@ -127,7 +145,7 @@ function readFacts(
 }
 
 function callerFacts(
-  run: RunFacts,
+  run: RunFacts | undefined,
   transport: CallerFacts["transport"],
   processes: readonly ProcessFacts[],
 ): CallerFacts {

@@ -41,7 +41,8 @@ export async function listMembers(run: RunProcesses): Promise<number[]> {
 /** The server's own process namespace never changes. */
 let outside: string | undefined;
 
-function livesIn(pid: number, wanted: string): boolean {
+/** Whether it lives in this process namespace, or in one made inside it. */
+export function livesIn(pid: number, wanted: string): boolean {
   outside ??= readNamespace("self", "pid");
   let current = pid;
   for (let step = 0; step < MOST_ANCESTORS; step++) {

@@ -94,8 +94,12 @@ export function parseCredentials(text: string): Credentials | undefined {
   return uid === undefined || gid === undefined ? undefined : { uid: Number(uid), gid: Number(gid) };
 }
 
+/** All lines: one of version 2, and one for each hierarchy of version 1. */
+export const readCgroupText = (pid: number): string | undefined =>
+  attempt(() => readFileSync(`/proc/${pid}/cgroup`, "utf8"));
+
 export function readCgroup(pid: number): string | undefined {
-  const text = attempt(() => readFileSync(`/proc/${pid}/cgroup`, "utf8"));
+  const text = readCgroupText(pid);
   return text === undefined ? undefined : parseCgroup(text);
 }
 

@@ -16,10 +16,12 @@ import type { ExecutableHashes } from "./hash-executable.ts";
 import {
   identifyTcpCaller,
   identifyUnixCaller,
+  searchIn,
   type CallerFacts,
   type CallerSearch,
   type RunFacts,
 } from "./identify-caller.ts";
+import { belongsTo, type RunProcesses } from "./membership.ts";
 import { receiveLaunch } from "./launch-socket.ts";
 import {
   closeDescriptor,
@@ -83,6 +85,7 @@ export class Run {
   #launchTimer: NodeJS.Timeout | undefined;
   #exitTimer: NodeJS.Timeout | undefined;
   #pidfd: number | undefined;
+  #processes: RunProcesses | undefined;
   #folderDescriptor: number | undefined;
 
   private constructor(options: RunOptions) {
@@ -131,6 +134,11 @@ export class Run {
   /** Connections that are open now. */
   get connections(): number {
     return this.#sockets.size;
+  }
+
+  /** Whether the process is one of this run's; before the launch none is. */
+  has(pid: number): boolean {
+    return this.#processes !== undefined && belongsTo(pid, this.#processes);
   }
 
   onConnection(listener: ConnectionListener): void {
@@ -205,7 +213,8 @@ export class Run {
     clearTimeout(this.#launchTimer);
     const { hashes } = this.#options;
     const holders = new HolderSearch(leader.processes);
-    const search: CallerSearch = { run: this.facts, processes: leader.processes, holders, hashes };
+    const search = searchIn(this.facts, leader.processes, holders, hashes);
+    this.#processes = leader.processes;
     try {
       const { mostConnections } = this.#options;
       await this.#listen({ fd: listener }, mostConnections, (each) => this.#onGate(each, search));
@@ -261,7 +270,7 @@ export class Run {
     const peer = fd === undefined ? undefined : peerCredentials(fd);
     if (fd === undefined || peer === undefined) return void socket.destroy();
     const pidfd = peerProcessHandle(fd);
-    const identity = identifyUnixCaller(search, { pid: peer.pid, pidfd }).finally(() => {
+    const identity = identifyUnixCaller(search, { ...peer, pidfd }).finally(() => {
       if (pidfd !== undefined) closeDescriptor(pidfd);
     });
     this.#pass(socket, identity, listeners);

@@ -37,4 +37,8 @@ describe("selectorsOf", () => {
       "process:agent=x",
     ]);
   });
+
+  test("says nothing of a run about a process that is in none", () => {
+    expect([...selectorsOf(facts, undefined)].filter((each) => /run|isolated|agent=/.test(each))).toEqual([]);
+  });
 });
