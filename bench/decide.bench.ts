@@ -9,6 +9,7 @@ import process from "node:process";
 const start = performance.now();
 const { decide } = await import("../packages/server/src/policy/decide.ts");
 const { compilePolicies } = await import("../packages/server/src/policy/compile.ts");
+const { ResourceSet } = await import("../packages/server/src/resources/resource-set.ts");
 const importMs = performance.now() - start;
 
 type Compiled = Extract<ReturnType<typeof compilePolicies>, { ok: true }>["value"];
@@ -29,7 +30,7 @@ function compile(count: number, isSpread: boolean): { compiled: Compiled; compil
     },
   }));
   const started = performance.now();
-  const result = compilePolicies({ all: () => policies });
+  const result = compilePolicies(new ResourceSet(policies));
   if (!result.ok) throw new Error("the benchmark's policies do not compile");
   return { compiled: result.value, compileMs: performance.now() - started };
 }

@@ -8,6 +8,8 @@ export const KIND_NOTES: Readonly<Record<string, string>> = {
   ServerWorkload:
     "An API that agents call: its hosts, how a credential is placed, what its operations are called.",
   CredentialProvider: "Where a credential comes from, and to which server workloads it may ever be sent.",
+  AccessCondition:
+    "What must hold at the time of a request, for policies that name it: see [conditions](guides/policies.md#conditions). Where nobody can tell whether it holds, it does not.",
   AccessPolicy:
     "Which agents may call what on one server workload, with which credential. Compiles to Cedar. Nothing is allowed that no policy allows.",
 };
@@ -116,6 +118,14 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "CredentialProvider.secret": "The name that was given to `postern secret set`. It must be set before.",
   "CredentialProvider.serverWorkloads":
     "Server workloads that it may be sent to. It is never sent anywhere else.",
+  "AccessCondition.kind": "What it is about: `time`.",
+  "AccessCondition.zone": "`time`: IANA name of the time zone whose clocks count.",
+  "AccessCondition.weekdays": "`time`: `monday` to `sunday`; every day where absent.",
+  "AccessCondition.hours":
+    "`time`: spans such as `09:00-17:00`, the end not included; `22:00-06:00` goes over midnight and belongs to the day on which it begins.",
+  "AccessCondition.from": "`time`: the first day on which it can hold.",
+  "AccessCondition.until": "`time`: the last day on which it can hold.",
+  "AccessCondition.holidays": "`time`: days on which it does not hold.",
   "AccessPolicy.agents": "Names of agents.",
   "AccessPolicy.serverWorkload": "Name of one server workload.",
   "AccessPolicy.credentialProvider": "Name of the credential provider; needed where something is allowed.",
@@ -128,6 +138,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessPolicy.allow.paths": "Paths, exactly, without query.",
   "AccessPolicy.allow.pathPatterns": "Paths; `*` stands for any run of characters, slashes too.",
   "AccessPolicy.allow.everything": "Everything that this server workload offers. Stands alone.",
+  "AccessPolicy.conditions":
+    "Names of AccessConditions that must all hold for whatever this policy permits. What it forbids, it forbids without them.",
   "AccessPolicy.cedar":
     "Raw Cedar policies, `permit` and `forbid`: see [raw Cedar](guides/policies.md#raw-cedar). A `forbid` wins over every `permit`.",
 };

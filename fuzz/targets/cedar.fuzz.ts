@@ -3,6 +3,7 @@
 import { decide } from "../../packages/server/src/policy/decide.ts";
 import { compiled, policy } from "../../packages/server/src/policy/policy-fixtures.ts";
 import { compilePolicies } from "../../packages/server/src/policy/compile.ts";
+import { ResourceSet } from "../../packages/server/src/resources/resource-set.ts";
 import type { Choices } from "../choices.ts";
 import { demand, demandEqual, type FuzzTarget } from "../target.ts";
 
@@ -18,7 +19,7 @@ let number = 0;
 
 function check(input: Buffer): void {
   const cedar = input.toString("utf8");
-  const result = compilePolicies({ all: () => [policy("p", { cedar })] });
+  const result = compilePolicies(new ResourceSet([policy("p", { cedar })]));
   if (result.ok) {
     const decision = decide(result.value, request);
     demand(decision.outcome === "allow" || decision.reasons.length === 1, "a denial without its reason");
@@ -86,6 +87,8 @@ function expression(choose: Choices, depth = 0): string {
       "1 < 2",
       '["a"].contains(context.method)',
       "context.model",
+      'context.conditions.contains("x")',
+      "context.conditions",
     ]);
   return choose.pick([
     () => `(${next()})`,

@@ -6,6 +6,7 @@
  * verified fact. Decision: `Allow` or `Deny`. Credential: time-limited means of access, holds a secret.
  * Injection: the plan for placing it. Placeholder: what the agent holds instead. Full table: GLOSSARY.md.
  */
+export * from "./access-conditions.ts";
 export * from "./api.ts";
 export * from "./problems.ts";
 export * from "./resource-kinds.ts";

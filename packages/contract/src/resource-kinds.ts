@@ -7,5 +7,6 @@ export const RESOURCE_KINDS = [
   "Agent",
   "ServerWorkload",
   "CredentialProvider",
+  "AccessCondition",
   "AccessPolicy",
 ] as const satisfies readonly ResourceKind[];

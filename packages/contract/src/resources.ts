@@ -6,6 +6,7 @@
  * (`packages/server/src/resources`), which knows what exists.
  */
 import { z } from "zod";
+import { accessConditionSpec } from "./access-conditions.ts";
 import { reach } from "./reach.ts";
 import { trustProviderSpec } from "./trust-providers.ts";
 
@@ -152,6 +153,12 @@ const allow = z
     "`everything: true` stands alone",
   );
 
+const accessCondition = z.strictObject({
+  kind: z.literal("AccessCondition"),
+  metadata,
+  spec: accessConditionSpec,
+});
+
 const accessPolicy = z.strictObject({
   kind: z.literal("AccessPolicy"),
   metadata,
@@ -162,6 +169,8 @@ const accessPolicy = z.strictObject({
       /** Required where something is allowed. */
       credentialProvider: name.optional(),
       allow: allow.optional(),
+      /** Names of AccessConditions that must all hold for what this policy permits. A `forbid` needs none. */
+      conditions: z.array(name).min(1).max(20).optional(),
       /** Raw Cedar policies, validated against Postern's schema; `permit` and `forbid`. */
       cedar: z.string().min(1).max(50_000).optional(),
     })
@@ -177,6 +186,7 @@ export const resourceSchema = z.discriminatedUnion("kind", [
   agent,
   serverWorkload,
   credentialProvider,
+  accessCondition,
   accessPolicy,
 ]);
 

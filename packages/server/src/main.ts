@@ -39,6 +39,7 @@ import { explainDecision } from "./wiring/explain-decision.ts";
 import { followChanges } from "./wiring/follow-changes.ts";
 import { IdentityDesk } from "./wiring/identity-desk.ts";
 import { KnownSecrets } from "./wiring/known-secrets.ts";
+import { LiveFacts } from "./wiring/live-facts.ts";
 import { RunDesk } from "./wiring/open-run.ts";
 import { openStorage } from "./wiring/open-storage.ts";
 import { profileFacts } from "./wiring/profile-facts.ts";
@@ -91,6 +92,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   let identity: IdentityDesk | undefined;
   let remoteAgents: RemoteAgents | undefined;
   const isStale = (): boolean => watch !== undefined && watch.age() > config.maxSnapshotAge;
+  const facts = new LiveFacts();
   const endedByCut = new Map<string, number>();
   const plane = await ControlPlane.open({
     resources: store.resources,
@@ -108,6 +110,8 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
         if (before?.agents.get(agent)?.isCut === false) endedByCut.set(agent, gateway.cut(agent));
       identity?.reconsider();
       remoteAgents?.recheck();
+      // What is open under conditions is decided again.
+      facts.changed();
     },
   });
   const resources = () => plane.state.resources;
@@ -129,7 +133,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       knownSecrets,
       audit: auditSink(audit),
       ...telemetry.observer,
-      clock,
+      ...{ clock, facts },
       strictAudit: config.strictAudit,
       upstreamLimits: { headersTimeout: config.answerTimeout, bodyIdleTimeout: config.silenceTimeout },
     },

@@ -43,6 +43,17 @@ export interface DecisionInput {
   /** Address of a remote caller, and what it has shown. */
   readonly peer?: string | undefined;
   readonly svid?: { readonly spiffeId: string; readonly document: string } | undefined;
+  /** What was found of the conditions that it depended on. */
+  readonly conditions?: readonly ConditionFinding[] | undefined;
+}
+
+export interface ConditionFinding {
+  readonly condition: string;
+  readonly holds: boolean;
+  readonly isUnknown?: true;
+  /** What was seen. */
+  readonly words: string;
+  readonly validUntil?: Instant;
 }
 
 export interface OutcomeInput {
@@ -61,6 +72,7 @@ export interface OutcomeInput {
   /** How many reflected secrets were taken out of the answer. */
   readonly scrubbed: number;
   readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
+  readonly reasons?: readonly string[] | undefined;
 }
 
 const UNKNOWN = "unknown";
@@ -159,6 +171,7 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
     unmapped: {
       agent: text(input.agent),
       code: text(input.code, 64),
+      conditions: input.conditions?.slice(0, 64).map(conditionOf),
       credential_provider: text(input.credentialProvider),
       document: text(input.svid?.document, 64),
       isolated: input.isolated,
@@ -204,12 +217,21 @@ export function outcomeEvent(input: OutcomeInput): AuditEvent {
       decision_id: text(input.decisionId, 64),
       ended: input.ended,
       kind: "outcome",
+      reasons: input.reasons === undefined ? undefined : texts(input.reasons, 16),
       scrubbed: quantity(input.scrubbed),
       server_workload: text(input.serverWorkload),
       usage: input.usage === undefined ? undefined : usageOf(input.usage),
     },
   });
 }
+
+const conditionOf = (finding: ConditionFinding): EventValue => ({
+  holds: finding.holds,
+  name: text(finding.condition, 64),
+  saw: text(finding.words, 256),
+  unknown: finding.isUnknown,
+  valid_until: quantity(finding.validUntil),
+});
 
 function httpRequestOf({ host, method, path }: DecisionInput): EventValue {
   return {

@@ -2,6 +2,7 @@
 /** The life of an open WebSocket: what has to hold for every message, and how it ends. */
 import type { Duplex } from "node:stream";
 import type { Exchange, HeaderList } from "./http/messages.ts";
+import type { ConditionWatch } from "./condition-watch.ts";
 import type { GatewayParts } from "./pass-request.ts";
 import type { Credential, IdentifiedCaller } from "./ports.ts";
 import { checkStanding } from "./stages/3-identify-agent.ts";
@@ -21,6 +22,7 @@ interface Conversation {
   readonly answer: GuardedAnswer;
   /** The upstream, from the end of its answer's head on. */
   readonly stream: Duplex;
+  readonly watch: ConditionWatch;
 }
 
 /** Answers the handshake and carries messages until the connection ends; throws where the agent has gone already. */
@@ -31,13 +33,17 @@ export async function passMessages(
   parts: GatewayParts,
   outcome: Outcome,
 ): Promise<void> {
-  const { answer, credential } = conversation;
+  const { answer, credential, watch } = conversation;
   const agent = switchOver(exchange, conversation, receipt);
   const relay = new Relay(agent, conversation.stream, {
     matcher: async () => parts.knownSecrets.matcher(credential.secret),
     objection: objectionTo(conversation, parts),
     toUpstream: outcome.onLeaving,
     toAgent: outcome.onChunk,
+  });
+  watch.onLapse((why) => {
+    outcome.because(why);
+    relay.cut(why);
   });
   outcome.relaying({ ...answer, scrubbed: () => answer.scrubbed() + relay.scrubbed });
   const end = await relay.run(exchange.gone);
@@ -60,7 +66,7 @@ function switchOver(exchange: Exchange, { answer, stream }: Conversation, receip
  * decision is made again whenever anything has changed.
  */
 function objectionTo(
-  { caller, matched, credential }: Conversation,
+  { caller, matched, credential, watch }: Conversation,
   { controlPlane, clock }: GatewayParts,
 ): () => Refusal | undefined {
   let decidedUnder = controlPlane.snapshot;
@@ -69,7 +75,7 @@ function objectionTo(
     const standing = checkStanding(caller.agent, snapshot, clock);
     if (!standing.ok) return standing.reason;
     if (snapshot === decidedUnder) return undefined;
-    const allow = decideAccess(accessRequestOf(caller, matched), snapshot);
+    const allow = decideAccess(accessRequestOf(caller, matched, watch.judgement), snapshot);
     if (!allow.ok) return allow.reason;
     const isSame =
       snapshot.serverWorkloads.get(matched.workload.name) === matched.workload &&

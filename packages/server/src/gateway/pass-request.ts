@@ -13,6 +13,7 @@ import { type Result, ok, refuse } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { CanonicalRequest, Exchange, HeaderList } from "./http/messages.ts";
 import type { BodyMemory, BodyShare } from "./body-memory.ts";
+import { ConditionWatch } from "./condition-watch.ts";
 import type { OpenExchange, OpenExchanges } from "./open-exchanges.ts";
 import type {
   AuditSink,
@@ -30,6 +31,7 @@ import { readRequest } from "./stages/1-read-request.ts";
 import { canonicalize } from "./stages/2-canonicalize.ts";
 import { checkStanding, identifyAgent } from "./stages/3-identify-agent.ts";
 import { findWorkload, type MatchedRequest, matchServerWorkload } from "./stages/4-match-server-workload.ts";
+import { judgeNow, readForConditions } from "./stages/4a-judge-conditions.ts";
 import { accessRequestOf, decideAccess } from "./stages/5-decide.ts";
 import { durably, NOT_DURABLE, recordDecision, type RecordedDecision } from "./stages/6-record-decision.ts";
 import { guardRequest } from "./stages/7-guard-request.ts";
@@ -44,6 +46,8 @@ import { withoutSecrets } from "./stages/without-secrets.ts";
 import { asksForUpgrade } from "./websocket/handshake.ts";
 import { UsageMeter } from "./usage-meter.ts";
 import type { Allow } from "../policy/access-request.ts";
+import type { FactSources } from "../policy/conditions/facts.ts";
+import { type Judgement, NOTHING_TO_JUDGE } from "../policy/conditions/judge-conditions.ts";
 
 export interface GatewayParts {
   readonly controlPlane: ControlPlane;
@@ -52,6 +56,8 @@ export interface GatewayParts {
   readonly audit: AuditSink;
   readonly observer?: ExchangeObserver;
   readonly clock: Clock;
+  /** What conditions may ask besides the request and its caller. */
+  readonly facts: FactSources;
   readonly upstreams: UpstreamConnections;
   readonly openExchanges: OpenExchanges;
   readonly bodyMemory: BodyMemory;
@@ -66,6 +72,7 @@ interface Progress {
   canonical?: CanonicalRequest;
   caller?: IdentifiedCaller;
   matched?: MatchedRequest;
+  judgement?: Judgement;
   /** Memory that the body takes. */
   share?: BodyShare;
 }
@@ -95,7 +102,7 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
     const recorded = recordDecision(parts.audit, decision);
     if (!recorded.ok) return void (await giveRefusal(exchange, recorded.reason, undefined, outcome));
     if (!decided.ok) return void (await giveRefusal(exchange, decided.reason, recorded.value, outcome));
-    const refused = await serve(exchange, decided.value, recorded.value, parts, outcome);
+    const refused = await watched(exchange, decided.value, recorded.value, parts, outcome, open);
     if (refused !== undefined) await giveRefusal(exchange, refused, recorded.value, outcome);
   } catch (error) {
     const how = exchange.gone.isOver ? "client_aborted" : "upstream_failed";
@@ -114,6 +121,7 @@ interface Decided {
   readonly allow: Allow;
   readonly caller: IdentifiedCaller;
   readonly matched: MatchedRequest;
+  readonly judgement: Judgement;
 }
 
 /** Requests that one agent may have open at once, so that it leaves room for others. */
@@ -157,7 +165,11 @@ async function decide(
   const matched = await matchServerWorkload(canonical.value, read.value, workload.value, progress.share);
   if (!matched.ok) return matched;
   progress.matched = matched.value;
-  return decideNow(identified.value, matched.value, caller, parts, headers);
+  const { snapshot } = parts.controlPlane;
+  const conditions = snapshot.conditionsOf(identified.value.agent, workload.value.name);
+  const withBody = await readForConditions(matched.value, exchange.request, conditions, progress.share);
+  if (!withBody.ok) return withBody;
+  return decideNow(identified.value, withBody.value, caller, parts, progress, headers);
 }
 
 /** Reading the body may have taken long: what was true of agent and workload before it is asked again. */
@@ -166,6 +178,7 @@ async function decideNow(
   matched: MatchedRequest,
   caller: Caller,
   parts: GatewayParts,
+  progress: Progress,
   headers: HeaderList,
 ): Promise<Result<Decided, Refusal>> {
   const { snapshot } = parts.controlPlane;
@@ -175,11 +188,41 @@ async function decideNow(
     still.value.agent !== identified.agent ||
     snapshot.serverWorkloads.get(matched.workload.name) !== matched.workload
   )
-    return refuse(
-      refusal("access_denied", "the configuration changed while the request came in", ["changed_meanwhile"]),
-    );
-  const allow = decideAccess(accessRequestOf(identified, matched), snapshot);
-  return allow.ok ? { ok: true, value: { allow: allow.value, caller: identified, matched } } : allow;
+    return refuse(CHANGED_MEANWHILE);
+  const conditions = snapshot.conditionsOf(identified.agent, matched.workload.name);
+  const judging = judgeNow(conditions, identified, matched, parts);
+  const judgement = judging instanceof Promise ? await judging : judging;
+  if (parts.controlPlane.snapshot !== snapshot) return refuse(CHANGED_MEANWHILE);
+  progress.judgement = judgement;
+  const allow = decideAccess(accessRequestOf(identified, matched, judgement), snapshot);
+  return allow.ok ? ok({ allow: allow.value, caller: identified, matched, judgement }) : allow;
+}
+
+const CHANGED_MEANWHILE = refusal("access_denied", "the configuration changed while the request came in", [
+  "changed_meanwhile",
+]);
+
+/** Serves it for as long as the conditions hold under which it was allowed. */
+async function watched(
+  exchange: Exchange,
+  decided: Decided,
+  recorded: RecordedDecision,
+  parts: GatewayParts,
+  outcome: Outcome,
+  open: OpenExchange,
+): Promise<Refusal | undefined> {
+  const { allow, caller, matched, judgement } = decided;
+  const { credentialProvider } = allow;
+  const watch = new ConditionWatch({ caller, matched, judgement, credentialProvider }, parts);
+  watch.onLapse((why) => {
+    outcome.because(why);
+    open.cut();
+  });
+  try {
+    return await serve(exchange, decided, recorded, parts, outcome, watch);
+  } finally {
+    watch.end();
+  }
 }
 
 /** Stages 7 to 12. Returns a refusal while nothing of the answer has been sent yet. */
@@ -189,6 +232,7 @@ async function serve(
   recorded: RecordedDecision,
   parts: GatewayParts,
   outcome: Outcome,
+  watch: ConditionWatch,
 ): Promise<Refusal | undefined> {
   const { gone } = exchange;
   const leaving = await searchFor(parts);
@@ -228,7 +272,14 @@ async function serve(
   outcome.answering(clean.value, meter);
   const receipt = receiptHeaders(recorded.id, clean.value.status);
   if (stream !== undefined) {
-    const conversation = { caller, matched, credential: credential.value, answer: clean.value, stream };
+    const conversation = {
+      caller,
+      matched,
+      credential: credential.value,
+      answer: clean.value,
+      stream,
+      watch,
+    };
     await passMessages(exchange, conversation, receipt, parts, outcome);
     return undefined;
   }
@@ -271,7 +322,7 @@ function decisionRecord(
   id: string,
   caller: Caller,
   parts: GatewayParts,
-  { canonical, caller: identified, matched }: Progress,
+  { canonical, caller: identified, matched, judgement = NOTHING_TO_JUDGE }: Progress,
   decided: Result<Decided, Refusal>,
 ): DecisionRecord {
   const allow = decided.ok ? decided.value.allow : undefined;
@@ -297,5 +348,6 @@ function decisionRecord(
     reasons: refused?.reasons ?? [],
     policies: allow?.policies ?? refused?.policies ?? [],
     credentialProvider: allow?.credentialProvider,
+    ...(judgement.results.length === 0 ? {} : { conditions: judgement.results }),
   };
 }

@@ -5,6 +5,8 @@ import type { Instant } from "../kernel/clock.ts";
 import type { Result } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { AccessRequest, Allow, Decision } from "../policy/access-request.ts";
+import type { CompiledCondition } from "../policy/conditions/compile-condition.ts";
+import type { ConditionResult } from "../policy/conditions/judge-conditions.ts";
 import type { Profile, ProfileInjection, ProfileOperation } from "../profiles/profile.ts";
 import type { Ending } from "./ending.ts";
 import type { HeaderList } from "./http/messages.ts";
@@ -38,6 +40,8 @@ export interface Snapshot {
   readonly byAuthority: ReadonlyMap<string, GatewayWorkload>;
   readonly policyDigest: string;
   decide(request: AccessRequest): Decision;
+  /** What has to be judged before it is decided what this agent may do there, by name; mostly nothing. */
+  conditionsOf(agent: string, serverWorkload: string): readonly CompiledCondition[];
   /** True while nobody can tell whether it is still right; absent where it is always. */
   isStale?(): boolean;
 }
@@ -121,6 +125,8 @@ export interface DecisionRecord {
   readonly model?: string | undefined;
   readonly credentialProvider?: string | undefined;
   readonly policyDigest: string;
+  /** What was found of the conditions that it depended on. */
+  readonly conditions?: readonly ConditionResult[] | undefined;
 }
 
 export interface OutcomeRecord {
@@ -137,6 +143,8 @@ export interface OutcomeRecord {
   readonly usage?: Readonly<Record<string, number>> | undefined;
   readonly scrubbed: number;
   readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
+  /** Why it was refused or cut, where there is more to say than the code. */
+  readonly reasons?: readonly string[] | undefined;
 }
 
 /** The audit log as the gateway uses it. Throws, or rejects, when it cannot keep the record. */

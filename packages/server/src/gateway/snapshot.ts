@@ -39,6 +39,7 @@ export function buildSnapshot(
     byAuthority,
     policyDigest: source.policies.digest,
     decide: (request) => decide(source.policies, request),
+    conditionsOf: (agent, workload) => source.policies.sliceOf(agent, workload)?.conditions ?? [],
   };
 }
 

@@ -217,8 +217,8 @@ export class ControlPlane {
     if (places.length > 0) return refuse(invalid(places));
     const compiled = compilePolicies(next);
     if (compiled.ok) return compiled;
-    const problems = compiled.reason.map(({ policy, path, message }) => ({
-      ...placeOf(next.get("AccessPolicy", policy)!, path),
+    const problems = compiled.reason.map(({ kind, name, path, message }) => ({
+      ...placeOf(next.get(kind, name)!, path),
       message,
     }));
     return refuse(invalid(problems));
@@ -296,7 +296,7 @@ function requireCompiled(resources: ResourceSet): CompiledPolicies {
   const compiled = compilePolicies(resources);
   if (compiled.ok) return compiled.value;
   const [first] = compiled.reason;
-  throw new Error(`stored AccessPolicy ${first?.policy} does not compile: ${first?.message}`);
+  throw new Error(`stored ${first?.kind} ${first?.name} does not compile: ${first?.message}`);
 }
 
 const invalid = (places: readonly Place[]): ApplyRefusal => ({

@@ -14,6 +14,10 @@ export interface AccessRequest {
   readonly method: string;
   /** Canonical path, without query. */
   readonly path: string;
+  /** Names of the AccessConditions that hold, in order; absent where none does. */
+  readonly conditions?: readonly string[];
+  /** Names of those of which nobody could tell whether they hold, in order. */
+  readonly unknownConditions?: readonly string[];
 }
 
 declare const allowBrand: unique symbol;
@@ -32,7 +36,10 @@ export interface Allow {
 export interface Deny {
   readonly outcome: "deny";
   readonly code: "access_denied" | "agent_quarantined" | "budget_exhausted" | "approval_required";
-  /** Stable machine-readable reasons: `no_matching_policy`, `forbidden`, `policy_error`, `credential_ambiguous`. */
+  /**
+   * Stable machine-readable reasons: `no_matching_policy`, `forbidden`, `policy_error`, `credential_ambiguous`,
+   * `condition_unmet`, `condition_unknown`.
+   */
   readonly reasons: readonly string[];
   /** Names of the policies that forbade it; empty on a default deny. */
   readonly policies: readonly string[];

@@ -6,7 +6,7 @@
  */
 import type { EntityUidJson } from "@cedar-policy/cedar-wasm/nodejs";
 
-export const CEDAR_SCHEMA_VERSION = 1;
+export const CEDAR_SCHEMA_VERSION = 2;
 
 export const CEDAR_SCHEMA = `namespace Postern {
   entity Agent;
@@ -14,7 +14,7 @@ export const CEDAR_SCHEMA = `namespace Postern {
   action call appliesTo {
     principal: [Agent],
     resource: [ServerWorkload],
-    context: { operation?: String, model?: String, method: String, path: String }
+    context: { operation?: String, model?: String, method: String, path: String, conditions: Set<String> }
   };
 }`;
 

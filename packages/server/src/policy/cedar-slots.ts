@@ -39,6 +39,7 @@ export function evaluateCedar(set: CedarSet, request: AccessRequest): Authorizat
     context: {
       method: request.method,
       path: request.path,
+      conditions: [...(request.conditions ?? [])],
       ...(request.operation === undefined ? {} : { operation: request.operation }),
       ...(request.model === undefined ? {} : { model: request.model }),
     },

@@ -7,11 +7,16 @@
  */
 import type { Expr, PatternElem, PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 import { AGENT_TYPE, CALL_ACTION, serverWorkloadUid } from "./cedar-schema.ts";
+import { allHold } from "./conditions/cedar-conditions.ts";
 import { type AllowSpec, CLAUSES } from "./clauses.ts";
 import { globMatches } from "./glob.ts";
 
 /** The permit of an `allow`. Which agents it is for is enforced by the slices that it enters (`compile.ts`). */
-export function allowToCedar(allow: AllowSpec, serverWorkload: string): PolicyJson {
+export function allowToCedar(
+  allow: AllowSpec,
+  serverWorkload: string,
+  conditions: readonly string[] = [],
+): PolicyJson {
   const clauses: Expr[] = [];
   for (const { clause, attribute, match } of CLAUSES) {
     const wanted = allow[clause];
@@ -20,6 +25,7 @@ export function allowToCedar(allow: AllowSpec, serverWorkload: string): PolicyJs
     const test = match === "exact" ? isOneOf(value, wanted) : matchesOneOf(value, wanted);
     clauses.push(GUARDED.has(attribute) ? and(hasAttribute(attribute), test) : test);
   }
+  if (conditions.length > 0) clauses.push(allHold(conditions));
   return {
     effect: "permit",
     principal: { op: "is", entity_type: AGENT_TYPE },

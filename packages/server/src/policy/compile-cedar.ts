@@ -17,11 +17,14 @@ import type { ResourceOf } from "@postern/contract";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { ok, refuse, type Result } from "../kernel/result.ts";
 import { cedarDepthProblem, cedarTextProblem } from "./cedar-bounds.ts";
+import { conditionsAskedFor, withConditions } from "./conditions/cedar-conditions.ts";
 import { AGENT_TYPE, CEDAR_SCHEMA, SERVER_WORKLOAD_TYPE } from "./cedar-schema.ts";
 
 export interface CedarPart {
   readonly text: string;
   readonly effect: Effect;
+  /** Names of conditions that the text asks for. */
+  readonly asksFor: readonly string[];
 }
 
 type Spec = ResourceOf<"AccessPolicy">["spec"];
@@ -44,13 +47,29 @@ export function parseCedar(name: string, spec: Spec, cedar: string): Result<Ceda
       problems.push(...parsed.errors.map((error) => `${name}#${index}: ${error.message}`));
       continue;
     }
-    policies.push({ text, effect: parsed.json.effect });
     const depth = cedarDepthProblem(parsed.json);
-    if (depth !== undefined) problems.push(`${name}#${index}: ${depth}`);
-    else problems.push(...foreignNames(parsed.json, spec).map((message) => `${name}#${index}: ${message}`));
+    if (depth !== undefined) {
+      problems.push(`${name}#${index}: ${depth}`);
+      continue;
+    }
+    problems.push(...foreignNames(parsed.json, spec).map((message) => `${name}#${index}: ${message}`));
+    const part = withItsConditions(text, parsed.json, spec);
+    if (part.ok) policies.push(part.value);
+    else problems.push(`${name}#${index}: ${part.reason}`);
   }
   if (problems.length === 0) problems.push(...validationProblems(name, texts, cedar));
   return problems.length === 0 ? ok(policies) : refuse(problems);
+}
+
+/** What permits, does so under the conditions of the resource; a `forbid` stands whether they hold or not. */
+function withItsConditions(text: string, json: PolicyJson, spec: Spec): Result<CedarPart, string> {
+  const asksFor = conditionsAskedFor(json);
+  if (!asksFor.ok) return asksFor;
+  const { effect } = json;
+  if (effect === "forbid" || spec.conditions === undefined)
+    return ok({ text, effect, asksFor: asksFor.value });
+  const narrowed = withConditions(text, spec.conditions);
+  return narrowed.ok ? ok({ text: narrowed.value, effect, asksFor: asksFor.value }) : narrowed;
 }
 
 /** The library numbers policies in the order of the text but returns them sorted by `policyN` as text. */

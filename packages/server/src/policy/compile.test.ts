@@ -56,7 +56,12 @@ describe("hostile strings in a structured policy", () => {
 
   test("that are no well-formed Unicode are refused with their place", () => {
     expect(problemsOf(policy("p", { allow: { models: ["ok", "\ud800"] } }))).toEqual([
-      { policy: "p", path: ["spec", "allow", "models", 1], message: "is not well-formed Unicode" },
+      {
+        kind: "AccessPolicy",
+        name: "p",
+        path: ["spec", "allow", "models", 1],
+        message: "is not well-formed Unicode",
+      },
     ]);
   });
 });
@@ -84,7 +89,8 @@ test("the longest lists that the schema takes are decided", () => {
 test("an exact value that no pattern beside it matches is refused as dead", () => {
   expect(problemsOf(policy("p", { allow: { models: ["gpt-4o", "o3"], modelPatterns: ["gpt-*"] } }))).toEqual([
     {
-      policy: "p",
+      kind: "AccessPolicy",
+      name: "p",
       path: ["spec", "allow", "models", 1],
       message: expect.stringContaining("`o3` matches none"),
     },
@@ -141,7 +147,12 @@ describe("raw Cedar", () => {
     }).spec;
     const permit = { ...policy("p", {}), spec };
     expect(problemsOf(permit)).toEqual([
-      { policy: "p", path: ["spec", "credentialProvider"], message: expect.stringContaining("permits") },
+      {
+        kind: "AccessPolicy",
+        name: "p",
+        path: ["spec", "credentialProvider"],
+        message: expect.stringContaining("permits"),
+      },
     ]);
     expect(
       problemsOf({ ...permit, spec: { ...spec, cedar: "forbid(principal, action, resource);" } }),

@@ -16,17 +16,24 @@ import { CEDAR_SCHEMA_VERSION } from "./cedar-schema.ts";
 import type { AllowSpec } from "./clauses.ts";
 import { allowProblems, allowToCedar } from "./compile-allow.ts";
 import { parseCedar } from "./compile-cedar.ts";
+import {
+  compileConditions,
+  conditionProblemsOf,
+  conditionsNamedBy,
+  type ConditionsOf,
+} from "./compile-conditions.ts";
+import type { CompiledCondition } from "./conditions/compile-condition.ts";
 
 type AccessPolicy = ResourceOf<"AccessPolicy">;
 
 /** What the compiler needs of a set of resources. */
 export interface PolicySource {
-  all(kind: "AccessPolicy"): readonly AccessPolicy[];
+  all<K extends "AccessPolicy" | "AccessCondition">(kind: K): readonly ResourceOf<K>[];
 }
 
 export interface PolicyProblem {
-  /** Name of the AccessPolicy. */
-  readonly policy: string;
+  readonly kind: "AccessPolicy" | "AccessCondition";
+  readonly name: string;
   /** Where in the resource, such as `["spec", "cedar"]`. */
   readonly path: readonly (string | number)[];
   readonly message: string;
@@ -45,16 +52,22 @@ export interface CompiledPolicy {
   readonly effect: Effect;
   /** The text, where it came from `cedar`: Cedar's JSON form would round integers beyond 2^53 in JavaScript. */
   readonly cedar: Policy;
+  /** Names of the AccessConditions that must hold for it to permit. */
+  readonly conditions?: readonly string[];
+  /** Names of the AccessConditions that its text asks for. */
+  readonly asksFor?: readonly string[];
 }
 
 /** The policies of one agent at one server workload, by id. */
 export interface Slice extends CedarSet {
   readonly policies: ReadonlyMap<string, CompiledPolicy>;
+  /** What has to be judged before it is evaluated, by name. */
+  readonly conditions: readonly CompiledCondition[];
 }
 
 /** All access policies, compiled; immutable. */
 export interface CompiledPolicies {
-  /** SHA-256 over all compiled policies and the schema version, in hex. */
+  /** SHA-256 over all compiled policies, the conditions and the schema version, in hex. */
   readonly digest: string;
   /** By name, then by statement. */
   readonly policies: readonly CompiledPolicy[];
@@ -66,19 +79,33 @@ export interface CompiledPolicies {
 export function compilePolicies(source: PolicySource): Result<CompiledPolicies, PolicyProblem[]> {
   const problems: PolicyProblem[] = [];
   const policies: CompiledPolicy[] = [];
+  const conditions = compileConditions(source.all("AccessCondition"));
+  if (!conditions.ok) problems.push(...conditions.reason);
   const byName = source.all("AccessPolicy").toSorted((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   for (const policy of byName) {
     const compiled = compilePolicy(policy);
     if (compiled.ok) policies.push(...compiled.value);
     else problems.push(...compiled.reason);
   }
-  if (problems.length > 0) return refuse(problems);
+  if (conditions.ok) problems.push(...conditionProblemsOf(byName, askedFor(policies), conditions.value));
+  if (problems.length > 0 || !conditions.ok) return refuse(problems);
   const hashes = new Map(policies.map((policy) => [policy.id, sha256(policy)]));
   return ok({
-    digest: sha256({ schema: CEDAR_SCHEMA_VERSION, policies: [...hashes.values()] }),
+    digest: sha256({
+      schema: CEDAR_SCHEMA_VERSION,
+      policies: [...hashes.values()],
+      conditions: conditions.value.specs,
+    }),
     policies,
-    sliceOf: slicer(policies, hashes),
+    sliceOf: slicer(policies, hashes, conditions.value),
   });
+}
+
+/** By name of the AccessPolicy: conditions that its texts ask for. */
+function askedFor(policies: readonly CompiledPolicy[]): Map<string, string[]> {
+  const asked = new Map<string, string[]>();
+  for (const { policy, asksFor = [] } of policies) entryOf(asked, policy, () => []).push(...asksFor);
+  return asked;
 }
 
 function compilePolicy({ metadata, spec }: AccessPolicy): Result<CompiledPolicy[], PolicyProblem[]> {
@@ -90,18 +117,21 @@ function compilePolicy({ metadata, spec }: AccessPolicy): Result<CompiledPolicy[
   };
   const problems: PolicyProblem[] = [];
   const compiled: CompiledPolicy[] = [];
+  const against = (path: PolicyProblem["path"], message: string): void => {
+    problems.push({ kind: "AccessPolicy", name: metadata.name, path, message });
+  };
+  const narrowed = spec.conditions === undefined ? {} : { conditions: spec.conditions };
   if (spec.allow !== undefined) {
-    for (const { path, message } of allowProblems(spec.allow))
-      problems.push({ policy: metadata.name, path: ["spec", ...path], message });
-    const cedar = allowToCedar(spec.allow, spec.serverWorkload);
-    compiled.push({ ...shared, id: metadata.name, allow: spec.allow, effect: cedar.effect, cedar });
+    for (const { path, message } of allowProblems(spec.allow)) against(["spec", ...path], message);
+    const cedar = allowToCedar(spec.allow, spec.serverWorkload, spec.conditions);
+    compiled.push({
+      ...{ ...shared, ...narrowed, id: metadata.name },
+      ...{ allow: spec.allow, effect: cedar.effect, cedar },
+    });
   }
   if (spec.cedar !== undefined) {
     const parsed = parseCedar(metadata.name, spec, spec.cedar);
-    if (!parsed.ok)
-      problems.push(
-        ...parsed.reason.map((message) => ({ policy: metadata.name, path: ["spec", "cedar"], message })),
-      );
+    if (!parsed.ok) for (const message of parsed.reason) against(["spec", "cedar"], message);
     else
       compiled.push(
         ...parsed.value.map((part, index) => ({
@@ -109,15 +139,16 @@ function compilePolicy({ metadata, spec }: AccessPolicy): Result<CompiledPolicy[
           id: `${metadata.name}#${index}`,
           effect: part.effect,
           cedar: part.text,
+          ...(part.effect === "permit" ? narrowed : {}),
+          ...(part.asksFor.length === 0 ? {} : { asksFor: part.asksFor }),
         })),
       );
   }
   if (spec.credentialProvider === undefined && compiled.some(({ effect }) => effect === "permit"))
-    problems.push({
-      policy: metadata.name,
-      path: ["spec", "credentialProvider"],
-      message: "a policy that permits needs a `credentialProvider`; only `forbid` does without",
-    });
+    against(
+      ["spec", "credentialProvider"],
+      "a policy that permits needs a `credentialProvider`; only `forbid` does without",
+    );
   return problems.length === 0 ? ok(compiled) : refuse(problems);
 }
 
@@ -125,6 +156,7 @@ function compilePolicy({ metadata, spec }: AccessPolicy): Result<CompiledPolicy[
 function slicer(
   policies: readonly CompiledPolicy[],
   hashes: ReadonlyMap<string, string>,
+  conditions: ConditionsOf,
 ): CompiledPolicies["sliceOf"] {
   const index = new Map<string, Map<string, CompiledPolicy[]>>();
   for (const policy of policies) {
@@ -141,6 +173,7 @@ function slicer(
       return entryOf(shared, key, () => ({
         key,
         policies: new Map(members.map((policy) => [policy.id, policy])),
+        conditions: conditions.of(members.flatMap(conditionsNamedBy)),
         cedar: Object.fromEntries(members.map(({ id, cedar }) => [id, cedar])),
       }));
     });

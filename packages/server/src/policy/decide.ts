@@ -8,6 +8,7 @@
 import type { AuthorizationAnswer } from "@cedar-policy/cedar-wasm/nodejs";
 import type { AccessRequest, Allow, Decision, Deny } from "./access-request.ts";
 import { evaluateCedar } from "./cedar-slots.ts";
+import { type ClauseResult, evaluateClauses } from "./clauses.ts";
 import type { CompiledPolicies, CompiledPolicy, Slice } from "./compile.ts";
 
 /** Longer strings than these are no honest request, and bound what Cedar's `like` may cost. */
@@ -51,8 +52,14 @@ function cacheOf(compiled: CompiledPolicies): Map<string, Decision> {
 }
 
 /** JSON of the tuple: no two requests share a key, whatever characters they hold. */
-function keyOf({ agent, serverWorkload, operation, model, method, path }: AccessRequest): string {
-  return JSON.stringify([agent, serverWorkload, operation ?? null, model ?? null, method, path]);
+function keyOf(request: AccessRequest): string {
+  const { agent, serverWorkload, operation, model, method, path, conditions, unknownConditions } = request;
+  const tuple = [agent, serverWorkload, operation ?? null, model ?? null, method, path];
+  return JSON.stringify(
+    conditions === undefined && unknownConditions === undefined
+      ? tuple
+      : [...tuple, conditions ?? null, unknownConditions ?? null],
+  );
 }
 
 const isError = (decision: Decision): boolean =>
@@ -69,7 +76,30 @@ function decideAnew(compiled: CompiledPolicies, request: AccessRequest): Decisio
       [],
       `no access policy names both agent \`${agent}\` and server workload \`${serverWorkload}\``,
     );
+  const unknown = forbidInDoubt(slice, request);
+  if (unknown !== undefined)
+    return deny(
+      "condition_unknown",
+      [unknown.policy],
+      `nobody can tell whether condition \`${unknown.condition}\` holds, which access policy \`${unknown.policy}\` asks before it forbids`,
+    );
   return decisionFrom(evaluateCedar(slice, request), slice, request);
+}
+
+/**
+ * A `forbid` that asks for a condition of which nobody can tell. What permits needs no such care: a condition that is
+ * unknown does not hold.
+ */
+function forbidInDoubt(
+  { policies }: Slice,
+  { unknownConditions }: AccessRequest,
+): { policy: string; condition: string } | undefined {
+  if (unknownConditions === undefined) return undefined;
+  for (const { effect, policy, asksFor } of policies.values()) {
+    const condition = effect === "forbid" && asksFor?.find((name) => unknownConditions.includes(name));
+    if (typeof condition === "string") return { policy, condition };
+  }
+  return undefined;
 }
 
 function decisionFrom(answer: AuthorizationAnswer, slice: Slice, request: AccessRequest): Decision {
@@ -85,12 +115,28 @@ function decisionFrom(answer: AuthorizationAnswer, slice: Slice, request: Access
   const names = distinct(determining.map(({ policy }) => policy));
   if (decision === "allow") return allowFrom(determining, names, request);
   if (names.length > 0) return deny("forbidden", names, `forbidden by access policy ${quoted(names)}`);
+  const detail = `no access policy of agent \`${request.agent}\` at server workload \`${request.serverWorkload}\` allows this request`;
+  const unmet = unmetConditions(slice, request);
+  if (unmet.length === 0) return deny("no_matching_policy", [], detail);
+  const what = unmet.length === 1 ? "condition" : "conditions";
   return deny(
-    "no_matching_policy",
+    ["no_matching_policy", "condition_unmet"],
     [],
-    `no access policy of agent \`${request.agent}\` at server workload \`${request.serverWorkload}\` allows this request`,
+    `${detail} now: ${what} ${quoted(unmet)} ${unmet.length === 1 ? "does" : "do"} not hold`,
   );
 }
+
+/** What does not hold and would have to, for policies that fit otherwise. */
+function unmetConditions({ policies }: Slice, request: AccessRequest): string[] {
+  const holding = request.conditions ?? [];
+  return distinct(
+    [...policies.values()]
+      .filter(({ allow }) => allow === undefined || evaluateClauses(allow, request).every(isMatched))
+      .flatMap(({ conditions = [] }) => conditions.filter((name) => !holding.includes(name))),
+  );
+}
+
+const isMatched = ({ matched }: ClauseResult): boolean => matched !== undefined;
 
 function allowFrom(
   permits: readonly CompiledPolicy[],
@@ -119,10 +165,17 @@ function policyError(policies: readonly string[]): Deny {
   );
 }
 
-type Reason = "no_matching_policy" | "forbidden" | "policy_error" | "credential_ambiguous";
+type Reason =
+  | "no_matching_policy"
+  | "forbidden"
+  | "policy_error"
+  | "credential_ambiguous"
+  | "condition_unmet"
+  | "condition_unknown";
 
-function deny(reason: Reason, policies: readonly string[], detail: string): Deny {
-  return Object.freeze({ outcome: "deny", code: "access_denied", reasons: [reason], policies, detail });
+function deny(reason: Reason | readonly Reason[], policies: readonly string[], detail: string): Deny {
+  const reasons = typeof reason === "string" ? [reason] : reason;
+  return Object.freeze({ outcome: "deny", code: "access_denied", reasons, policies, detail });
 }
 
 /** Why a string of the request cannot be judged, or undefined. */

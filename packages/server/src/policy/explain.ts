@@ -15,7 +15,7 @@ import { decide } from "./decide.ts";
 export interface FailedClause {
   /** Name of the AccessPolicy. */
   readonly policy: string;
-  readonly clause: ClauseName | "agents" | "cedar";
+  readonly clause: ClauseName | "agents" | "cedar" | "conditions";
   /** What the policy asks for; the text of the policy for `cedar`. */
   readonly wanted: readonly string[];
   /** What the request had; absent where it had nothing there. */
@@ -100,6 +100,14 @@ function failedClauses(policy: CompiledPolicy, request: AccessRequest): FailedCl
   if (policy.allow !== undefined)
     for (const result of evaluateClauses(policy.allow, request))
       if (result.matched === undefined) failed.push(failedClause(policy.policy, result));
+  const unmet = policy.conditions?.filter((name) => request.conditions?.includes(name) !== true) ?? [];
+  if (unmet.length > 0)
+    failed.push({
+      policy: policy.policy,
+      clause: "conditions",
+      wanted: unmet,
+      fix: `wait until ${unmet.length === 1 ? "it holds" : "they hold"}, or change the AccessCondition, or spec.conditions of AccessPolicy \`${policy.policy}\``,
+    });
   if (typeof policy.cedar === "string" && policy.agents.includes(request.agent))
     failed.push({
       policy: policy.policy,

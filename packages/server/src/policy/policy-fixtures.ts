@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Short ways to say policies in tests and benchmarks. */
 import type { ResourceOf } from "@postern/contract";
-import { type CompiledPolicies, compilePolicies, type PolicyProblem } from "./compile.ts";
+import { type CompiledPolicies, compilePolicies, type PolicyProblem, type PolicySource } from "./compile.ts";
 
 export type Policy = ResourceOf<"AccessPolicy">;
 
@@ -13,13 +13,26 @@ export function policy(name: string, spec: Partial<Policy["spec"]>): Policy {
   };
 }
 
-export function compiled(...policies: Policy[]): CompiledPolicies {
-  const result = compilePolicies({ all: () => policies });
+export type Condition = ResourceOf<"AccessCondition">;
+
+export const condition = (name: string, spec: Condition["spec"]): Condition => ({
+  kind: "AccessCondition",
+  metadata: { name },
+  spec,
+});
+
+export function compiled(...resources: (Policy | Condition)[]): CompiledPolicies {
+  const result = compilePolicies(sourceOf(resources));
   if (!result.ok) throw new Error(JSON.stringify(result.reason));
   return result.value;
 }
 
-export function problemsOf(...policies: Policy[]): PolicyProblem[] {
-  const result = compilePolicies({ all: () => policies });
+const sourceOf = (resources: readonly (Policy | Condition)[]): PolicySource => ({
+  all: <K extends "AccessPolicy" | "AccessCondition">(kind: K) =>
+    resources.filter((resource): resource is ResourceOf<K> & (Policy | Condition) => resource.kind === kind),
+});
+
+export function problemsOf(...resources: (Policy | Condition)[]): PolicyProblem[] {
+  const result = compilePolicies(sourceOf(resources));
   return result.ok ? [] : result.reason;
 }

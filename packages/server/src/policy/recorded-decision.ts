@@ -74,12 +74,42 @@ function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, 
     path,
     ...optional("operation", said["operation"]),
     ...optional("model", said["model"]),
+    ...conditionsIn(said),
   };
   const values = [method, path, request.operation ?? "", request.model ?? ""];
   if (values.some((value) => CUT.test(value))) return refuse("cut_short");
   // A path with a hidden escape goes as a whole: `/*`.
   if (path === "/*" || values.some((value) => MASKED.test(value))) return refuse("masked");
   return ok(request);
+}
+
+export interface RecordedCondition {
+  readonly name: string;
+  readonly holds: boolean;
+  readonly isUnknown: boolean;
+  /** In words. */
+  readonly saw: string;
+}
+
+/** What was found of the conditions that a decision depended on. */
+export function recordedConditions(event: unknown): RecordedCondition[] {
+  const { conditions } = fields(fields(event)["unmapped"]);
+  if (!Array.isArray(conditions)) return [];
+  return conditions.map(fields).map(({ name, holds, unknown, saw }) => ({
+    ...{ name: word(name) ?? "", saw: word(saw) ?? "" },
+    ...{ holds: holds === true, isUnknown: unknown === true },
+  }));
+}
+
+/** What was found then is what counts: facts and times have moved on since. */
+function conditionsIn(said: Fields): Pick<AccessRequest, "conditions" | "unknownConditions"> {
+  const found = recordedConditions({ unmapped: said });
+  const holding = found.filter(({ holds }) => holds).map(({ name }) => name);
+  const unknown = found.filter(({ isUnknown }) => isUnknown).map(({ name }) => name);
+  return {
+    ...(holding.length === 0 ? {} : { conditions: holding }),
+    ...(unknown.length === 0 ? {} : { unknownConditions: unknown }),
+  };
 }
 
 /** The mark that the log puts where a text was too long for it. */

@@ -29,8 +29,8 @@ export function policySet(
   if (compiled.ok) return ok({ resources, policies: compiled.value });
   const placeOf = placesOf(parsed.value);
   return refuse(
-    compiled.reason.map(({ policy, path, message }) => ({
-      ...placeOf(resources.get("AccessPolicy", policy)!, path),
+    compiled.reason.map(({ kind, name, path, message }) => ({
+      ...placeOf(resources.get(kind, name)!, path),
       message,
     })),
   );

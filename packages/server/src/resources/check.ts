@@ -68,6 +68,7 @@ function referencesOf(resource: Resource): Reference[] {
   switch (resource.kind) {
     case "TrustProvider":
     case "ServerWorkload":
+    case "AccessCondition":
       return [];
     case "Agent":
       return [{ kind: "TrustProvider", name: resource.spec.trustProvider, path: ["spec", "trustProvider"] }];
@@ -78,7 +79,7 @@ function referencesOf(resource: Resource): Reference[] {
         path: ["spec", "serverWorkloads", index],
       }));
     case "AccessPolicy": {
-      const { agents, serverWorkload, credentialProvider } = resource.spec;
+      const { agents, serverWorkload, credentialProvider, conditions = [] } = resource.spec;
       return [
         ...agents.map((name, index) => ({ kind: "Agent", name, path: ["spec", "agents", index] }) as const),
         { kind: "ServerWorkload", name: serverWorkload, path: ["spec", "serverWorkload"] },
@@ -91,6 +92,9 @@ function referencesOf(resource: Resource): Reference[] {
                 path: ["spec", "credentialProvider"],
               } as const,
             ]),
+        ...conditions.map(
+          (name, index) => ({ kind: "AccessCondition", name, path: ["spec", "conditions", index] }) as const,
+        ),
       ];
     }
   }

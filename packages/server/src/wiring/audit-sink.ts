@@ -39,5 +39,6 @@ function decisionInput(record: DecisionRecord): DecisionInput {
     mode: record.mode,
     peer: record.peer,
     svid: caller?.svid,
+    conditions: record.conditions,
   };
 }

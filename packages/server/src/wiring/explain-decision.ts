@@ -5,7 +5,7 @@ import type { AuditLog } from "../audit/log.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
 import { refuse, type Result } from "../kernel/result.ts";
 import { explain, explanationText } from "../policy/explain.ts";
-import { type NotReplayable, parseDecision } from "../policy/recorded-decision.ts";
+import { type NotReplayable, parseDecision, recordedConditions } from "../policy/recorded-decision.ts";
 
 export async function explainDecision(
   log: AuditLog,
@@ -19,6 +19,7 @@ export async function explainDecision(
   const asked = parseDecision(event)?.asked ?? refuse("incomplete" as const);
   const explanation = asked.ok ? explain(state.policies, asked.value) : undefined;
   const lines = [summary(decision)];
+  lines.push(...conditionLines(event));
   if (decision["policy_digest"] !== state.policies.digest)
     lines.push("the policies have changed since: what follows is what they say now");
   lines.push(explanation === undefined ? notExplained(decision, asked) : explanationText(explanation));
@@ -30,6 +31,13 @@ export async function explainDecision(
     ...(outcome === undefined ? {} : { outcome }),
   };
 }
+
+/** One line for each condition that was judged. */
+const conditionLines = (event: unknown): string[] =>
+  recordedConditions(event).map(
+    ({ name, holds, isUnknown, saw }) =>
+      `condition \`${name}\` ${holds ? "held" : isUnknown ? "was not met: nobody could tell" : "was not met"}: ${saw}`,
+  );
 
 const word = (value: unknown, otherwise: string): string => (typeof value === "string" ? value : otherwise);
 

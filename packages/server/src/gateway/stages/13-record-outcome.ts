@@ -23,6 +23,7 @@ export class Outcome {
   #traceparent: string | undefined;
   #ended: OutcomeRecord["ended"] = "refused";
   #code: string | undefined;
+  #reasons: readonly string[] | undefined;
   #answer: GuardedAnswer | undefined;
   #meter: UsageMeter | undefined;
   #bytesIn = 0;
@@ -97,6 +98,12 @@ export class Outcome {
     this.#code = reason.code;
   }
 
+  /** What ends it. */
+  because({ code, reasons }: Refusal): void {
+    this.#code = code;
+    this.#reasons = reasons;
+  }
+
   brokeOff(how: "client_aborted" | "upstream_failed" | "cut"): void {
     this.#ended = how;
   }
@@ -118,6 +125,7 @@ export class Outcome {
       status: this.#answer?.status,
       code: this.#code,
       usage,
+      ...(this.#reasons === undefined ? {} : { reasons: this.#reasons }),
     };
     try {
       this.#audit.outcome(record);

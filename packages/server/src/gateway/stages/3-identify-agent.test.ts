@@ -26,6 +26,7 @@ const snapshotWith = (...agents: GatewayAgent[]): Snapshot => ({
   serverWorkloads: new Map(),
   byAuthority: new Map(),
   policyDigest: "",
+  conditionsOf: () => [],
   decide: () => {
     throw new Error("not asked here");
   },

@@ -163,6 +163,7 @@ describe("the server workload", () => {
     serverWorkloads: new Map([["openai", openai]]),
     byAuthority: new Map([["api.openai.com:443", openai]]),
     policyDigest: "",
+    conditionsOf: () => [],
     decide: () => {
       throw new Error("not asked here");
     },

@@ -2,7 +2,7 @@
 /** Stage 4: which registered API is this for, and which operation and model of it? */
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { BodyRefusal, BodyShare } from "../body-memory.ts";
-import type { CanonicalRequest, RawRequest } from "../http/messages.ts";
+import type { CanonicalRequest, HeaderList, RawRequest } from "../http/messages.ts";
 import type { GatewayWorkload, Snapshot } from "../ports.ts";
 import type { ProfileOperation } from "../../profiles/profile.ts";
 import { type FieldRefusal, topLevelString } from "../json-field.ts";
@@ -136,10 +136,21 @@ function modelFromQuery(
   return ok({ ...matched, ...(model.value === undefined ? {} : { model: model.value }) });
 }
 
-const BODY_DETAIL: Record<BodyRefusal, string> = {
-  request_too_large: "the body is larger than the gateway reads to find the model",
-  gateway_busy: "bodies of unfinished requests take all the memory there is for them",
-};
+/** Why a body that was needed is not there. `reads` says what for. */
+export const refusedBody = (reason: BodyRefusal, reads: string): Refusal =>
+  refusal(
+    reason,
+    reason === "request_too_large"
+      ? `the body is larger than ${reads}`
+      : "bodies of unfinished requests take all the memory there is for them",
+  );
+
+/** Whether the body is said to be JSON that can be read here as the upstream will. */
+export function isJson(headers: HeaderList): boolean {
+  const encoding = headerValues(headers, "content-encoding")[0] ?? "identity";
+  const type = headerValues(headers, "content-type")[0] ?? "application/json";
+  return encoding.toLowerCase() === "identity" && JSON_TYPE.test(type);
+}
 
 const FIELD_DETAIL: Record<FieldRefusal, string> = {
   not_json: "the body is not JSON, so the model in it cannot be decided",
@@ -169,7 +180,7 @@ async function modelFromBody(
       ),
     );
   const body = await share.collect(request.body);
-  if (!body.ok) return refuse(refusal(body.reason, BODY_DETAIL[body.reason]));
+  if (!body.ok) return refuse(refusedBody(body.reason, "the gateway reads to find the model"));
   const model = await topLevelString(body.value, field);
   if (!model.ok) return refuse(refusal("request_malformed", FIELD_DETAIL[model.reason], [model.reason]));
   return ok({ ...matched, body: body.value, ...(model.value === undefined ? {} : { model: model.value }) });

@@ -2,11 +2,16 @@
 /** Stage 5: may this agent do this now? The policy module answers; here it is only asked. */
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { AccessRequest, Allow } from "../../policy/access-request.ts";
+import { type Judgement, NOTHING_TO_JUDGE } from "../../policy/conditions/judge-conditions.ts";
 import type { IdentifiedCaller, Snapshot } from "../ports.ts";
 import type { MatchedRequest } from "./4-match-server-workload.ts";
 import type { Refusal } from "./refusal.ts";
 
-export function accessRequestOf(caller: IdentifiedCaller, matched: MatchedRequest): AccessRequest {
+export function accessRequestOf(
+  caller: IdentifiedCaller,
+  matched: MatchedRequest,
+  { holding, unknown }: Judgement = NOTHING_TO_JUDGE,
+): AccessRequest {
   return {
     agent: caller.agent,
     serverWorkload: matched.workload.name,
@@ -14,6 +19,8 @@ export function accessRequestOf(caller: IdentifiedCaller, matched: MatchedReques
     path: matched.canonical.path,
     ...(matched.operation === undefined ? {} : { operation: matched.operation }),
     ...(matched.model === undefined ? {} : { model: matched.model }),
+    ...(holding.length === 0 ? {} : { conditions: holding }),
+    ...(unknown.length === 0 ? {} : { unknownConditions: unknown }),
   };
 }
 

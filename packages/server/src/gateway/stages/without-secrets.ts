@@ -7,7 +7,7 @@ import type { Matcher } from "../../guard/pattern-matcher.ts";
 import { holdsPattern, Scrubber } from "../../guard/scrubber.ts";
 import type { DecisionRecord, KnownSecrets } from "../ports.ts";
 
-type Words = Pick<DecisionRecord, "method" | "host" | "path" | "model" | "detail">;
+type Words = Pick<DecisionRecord, "method" | "host" | "path" | "model" | "detail" | "conditions">;
 
 /** Where the secrets cannot be read, those words are left out: what was not searched is not written. */
 export async function withoutSecrets(record: DecisionRecord, secrets: KnownSecrets): Promise<DecisionRecord> {
@@ -17,8 +17,9 @@ export async function withoutSecrets(record: DecisionRecord, secrets: KnownSecre
   } catch {
     return { ...record, ...cleaned(record, () => undefined) };
   }
-  const { method, host, path, model, detail } = record;
-  const all = Buffer.from([method, host, path, model, detail].join("\n"));
+  const { method, host, path, model, detail, conditions = [] } = record;
+  const seen = conditions.map(({ words }) => words);
+  const all = Buffer.from([method, host, path, model, detail, ...seen].join("\n"));
   const hidden = path?.includes("%") === true && holdsPattern(matcher, unescaped(path));
   if (!hidden && !holdsPattern(matcher, all)) return record;
   const clean = { ...record, ...cleaned(record, (text) => masked(text, matcher)) };
@@ -27,7 +28,7 @@ export async function withoutSecrets(record: DecisionRecord, secrets: KnownSecre
 }
 
 const cleaned = (
-  { method, host, path, model, detail }: Words,
+  { method, host, path, model, detail, conditions }: Words,
   clean: (text: string) => string | undefined,
 ): Words => {
   const each = (text: string | undefined): string | undefined =>
@@ -38,6 +39,9 @@ const cleaned = (
     path: each(path),
     model: each(model),
     detail: each(detail),
+    ...(conditions === undefined
+      ? {}
+      : { conditions: conditions.map((found) => ({ ...found, words: clean(found.words) ?? "" })) }),
   };
 };
 

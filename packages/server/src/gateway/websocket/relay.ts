@@ -93,6 +93,11 @@ export class Relay {
     return this.#end ?? { how: "complete" };
   }
 
+  /** Ends it in good order: the agent is told why. */
+  cut(why: Refusal): void {
+    this.#object(why, { how: "cut" });
+  }
+
   async #carry(from: Peer, to: Peer, guard: MessageGuard): Promise<void> {
     // Read to the end, also when nothing passes any more: only so its end is seen.
     for await (const chunk of from.chunks()) {
