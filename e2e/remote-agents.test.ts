@@ -1,110 +1,341 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Agents that are elsewhere: evidence in, an identity out, and calls through the gateway with it. */
-import { request as httpsRequest, type RequestOptions } from "node:https";
-import type { AttestResponse, IssuedIdentity, StatusResponse } from "@postern/contract";
-import { type Postern, type StandIns, startPostern, startStandIns } from "@postern/testkit";
+/** Agents that are elsewhere: who gets in with which identity, by every entrance, and how that ends. */
+import { once } from "node:events";
+import type { TLSSocket } from "node:tls";
+import type { IssuedIdentity } from "@postern/contract";
+import {
+  createTestAuthority,
+  type Postern,
+  type StandIns,
+  startPostern,
+  startStandIns,
+} from "@postern/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { allText, certificateOf, firstText, GatewayClient, gatewayPort } from "./gateway-client.ts";
+
+const AGENTS = ["web-1", "web-2", "web-3", "web-4"];
+const agentYaml = (name: string) => `
+kind: Agent
+metadata: { name: ${name} }
+spec: { trustProvider: by-hand, selectors: [join-token:name=${name}], spiffeId: spiffe://corp/agents/${name} }
+---`;
 
 let standIns: StandIns;
-let postern: Postern;
-let port: number;
-let authorities: string;
 
-beforeAll(async () => {
-  standIns = await startStandIns();
-  postern = await startPostern({ args: ["--trust-domain", "corp", "--gateway-listen", "127.0.0.1:0"] });
+interface Place {
+  readonly postern: Postern;
+  readonly client: GatewayClient;
+  identityOf(name: string): Promise<IssuedIdentity>;
+  /** What the log has of the decision with this id. */
+  decisionOf(id: string): Promise<Record<string, unknown>>;
+}
+
+async function startPlace(...args: string[]): Promise<Place> {
+  const flags = ["--trust-domain", "corp", "--gateway-listen", "127.0.0.1:0", ...args];
+  const postern = await startPostern({ args: flags });
   for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
+  const resources = standIns.resources({ agents: AGENTS }).split("---\n");
+  const others = resources.filter((text) => !text.startsWith("kind: Agent\n")).join("---\n");
   await postern.apply(
-    `${standIns.resources({ agents: ["local-agent", "joined", "other"] }).replaceAll(/kind: Agent\n[^]*?---\n/g, "")}---
-kind: TrustProvider
-metadata: { name: by-hand }
-spec: { kind: join-token }
----
-kind: Agent
-metadata: { name: joined }
-spec: { trustProvider: by-hand, selectors: [join-token:name=web-1], spiffeId: spiffe://corp/agents/web-1 }
----
-kind: Agent
-metadata: { name: other }
-spec: { trustProvider: by-hand, selectors: [join-token:name=web-2], spiffeId: spiffe://corp/agents/web-2 }
----
-kind: Agent
-metadata: { name: local-agent }
-spec: { trustProvider: local, selectors: [process:agent=local-agent] }
-`,
+    `${others}---\nkind: TrustProvider\nmetadata: { name: by-hand }\nspec: { kind: join-token }\n---${AGENTS.map(agentYaml).join("")}`,
   );
-  const status = JSON.parse((await postern.postern(["status", "--json"])).stdout) as StatusResponse;
-  port = Number(status.gateway!.split(":")[1]);
-  authorities = (await identityOf("web-1")).authorities;
+  const port = await gatewayPort(postern);
+  const evidence = async (name: string) =>
+    (await postern.postern(["join", "token", name, "--provider", "by-hand"])).stdout.trim();
+  const { authorities } = await new GatewayClient(port).identityFor("by-hand", await evidence("web-1"));
+  const client = new GatewayClient(port, authorities);
+  return {
+    ...{ postern, client },
+    identityOf: async (name) => client.identityFor("by-hand", await evidence(name)),
+    decisionOf: async (id) => {
+      const { stdout } = await postern.postern(["why", id, "--json"]);
+      return (JSON.parse(stdout) as { decision: { unmapped: Record<string, unknown> } }).decision.unmapped;
+    },
+  };
+}
+
+let place: Place;
+beforeAll(async () => {
+  standIns = await startStandIns({ endlessInterval: 20 });
+  place = await startPlace();
 });
 beforeEach(() => standIns.openai.forgetRequests());
 afterAll(async () => {
-  await postern?.stop();
+  await place?.postern.stop();
   await standIns?.close();
 });
 
-interface Answer {
-  readonly status: number;
-  readonly headers: Record<string, unknown>;
-  readonly body: string;
-}
+const PATH = "/v1/chat/completions";
+const JSON_TYPE = { "content-type": "application/json" };
+const chat = (model = "gpt-4o-mini", more: object = {}) =>
+  JSON.stringify({ model, messages: [{ role: "user", content: "hello" }], ...more });
+const auditId = (headers: Readonly<Record<string, unknown>>) => String(headers["postern-audit-id"]);
 
-function call(options: RequestOptions, body = ""): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const request = httpsRequest(
-      { host: "127.0.0.1", port, method: "POST", ca: authorities, agent: false, ...options },
-      (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.once("error", reject);
-        response.once("end", () =>
-          resolve({
-            status: response.statusCode ?? 0,
-            headers: response.headers,
-            body: Buffer.concat(chunks).toString("utf8"),
-          }),
-        );
-      },
+/** What arrived upstream, as one text. */
+const arrived = (): string =>
+  standIns.openai.requests
+    .map(({ body, rawHeaders, target }) => [target, ...rawHeaders, body].join("\n"))
+    .join("\n");
+
+describe("a stranger", () => {
+  const refusals = async (): Promise<[string, string][]> => {
+    const { client } = place;
+    const foreign = await (await createTestAuthority()).issue(["agents.example"]);
+    const { cert, key } = { cert: foreign.certificate, key: foreign.privateKey };
+    const path = `/openai${PATH}`;
+    const token = (await place.identityOf("web-1")).jwt!.token;
+    const ask = async (options: object): Promise<string> => {
+      const { body, headers, status } = await client.call({ path, ...options }, chat());
+      const { code, detail } = JSON.parse(body) as { code: string; detail: string };
+      const { reasons } = await place.decisionOf(auditId(headers));
+      return [status, code, detail, (reasons as string[]).join()].join("|");
+    };
+    return [
+      ["without anything", await ask({})],
+      ["with a certificate of another authority", await ask({ cert, key })],
+      ["with a forged token", await ask({ headers: { "x-api-key": `${token.slice(0, -4)}AAAA` } })],
+      ["that asks for nothing there is", await ask({ path: "/nothing/../here" })],
+      ["that names another host", await ask({ headers: { host: "evil.example" } })],
+    ];
+  };
+
+  it("is told the same whatever it sends, and the log has the reason", async () => {
+    const all = await refusals();
+    const told = all.map(([, text]) => text.split("|").slice(0, 3).join("|"));
+    expect(new Set(told)).toEqual(
+      new Set(["403|agent_unidentified|the caller is not an agent that this gateway knows"]),
     );
-    request.once("error", reject);
-    request.end(body);
+    expect(all.map(([, text]) => text.split("|")[3])).toEqual([
+      "svid_missing",
+      "leaf_names_wrong",
+      "signature_wrong",
+      "svid_missing",
+      "svid_missing",
+    ]);
+    expect(standIns.openai.requests).toEqual([]);
   });
-}
 
-async function joinToken(name: string): Promise<string> {
-  return (await postern.postern(["join", "token", name, "--provider", "by-hand"])).stdout.trim();
-}
+  it("gets no tunnel, and no word about its request that is none", async () => {
+    const { client } = place;
+    expect(await client.tunnel("api.openai.com:443", "")).toMatch(/^HTTP\/1\.1 403 Agent unidentified\r\n/);
+    expect(await client.tunnel("nobody.example:443", "")).toMatch(/^HTTP\/1\.1 403 Agent unidentified\r\n/);
+    const socket = await client.connect();
+    socket.write("junk\n\r\n\r\n");
+    expect(await firstText(socket)).toMatch(/^HTTP\/1\.1 403 Agent unidentified\r\n/);
+  });
 
-async function attest(evidence: string, want: object = { x509: {}, jwt: { audience: [] } }) {
-  const body = { provider: "by-hand", evidence: Buffer.from(evidence).toString("base64"), want };
-  const trust = authorities === undefined ? { rejectUnauthorized: false } : {};
-  return call({ path: "/v1/attest", ...trust }, JSON.stringify(body));
-}
+  it("cannot bring the server down with what is no TLS", async () => {
+    const { connect } = await import("node:net");
+    const socket = connect(place.client.port, "127.0.0.1");
+    socket.end("GET / HTTP/1.1\r\n\r\n");
+    await once(socket, "close");
+    expect((await place.client.call({ path: "/" })).status).toBe(403);
+  });
+});
 
-async function identityOf(name: string, want?: object): Promise<IssuedIdentity> {
-  const answer = await attest(await joinToken(name), want);
-  expect(answer.status, answer.body).toBe(200);
-  return (JSON.parse(answer.body) as AttestResponse).identity!;
-}
+describe.each(["X.509-SVID", "JWT-SVID"] as const)("an agent with its %s", (document) => {
+  let identity: IssuedIdentity;
+  beforeAll(async () => {
+    identity = await place.identityOf("web-1");
+  });
+  const tls = () => (document === "X.509-SVID" ? certificateOf(identity) : {});
+  const asKey = () => ({
+    authorization: `Bearer ${document === "JWT-SVID" ? identity.jwt!.token : "sk-placeholder"}`,
+  });
+  const asProxy = (): Record<string, string> =>
+    document === "JWT-SVID"
+      ? { "proxy-authorization": `Basic ${Buffer.from(`x:${identity.jwt!.token}`).toString("base64")}` }
+      : {};
 
-const CHAT = JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "hello" }] });
-const certificateOf = ({ x509 }: IssuedIdentity) => ({ cert: x509!.certificate, key: x509!.privateKey! });
-
-describe("an agent with an X.509-SVID", () => {
-  it("calls an API by base URL, with the real key and not its own", async () => {
-    const identity = await identityOf("web-1");
-    const headers = { authorization: "Bearer placeholder", "content-type": "application/json" };
-    const answer = await call(
-      { path: "/openai/v1/chat/completions", headers, ...certificateOf(identity) },
-      CHAT,
-    );
+  async function expectServed(answer: {
+    status: number;
+    body: string;
+    headers: Readonly<Record<string, unknown>>;
+  }) {
     expect(answer.status, answer.body).toBe(200);
-    expect(standIns.openai.requests).toHaveLength(1);
-    const event = await postern.postern(["why", String(answer.headers["postern-audit-id"]), "--json"]);
-    expect(JSON.parse(event.stdout)).toMatchObject({
-      decision: {
-        unmapped: { agent: "joined", spiffe_id: "spiffe://corp/agents/web-1", document: "X.509-SVID" },
-      },
+    expect(await place.decisionOf(auditId(answer.headers))).toMatchObject({
+      ...{ agent: "web-1", outcome: "allow", spiffe_id: "spiffe://corp/agents/web-1", document },
+      peer: "127.0.0.1",
     });
+    expect(standIns.openai.requests).toHaveLength(1);
+    expect(arrived()).not.toContain(identity.jwt!.token);
+    expect(arrived().toLowerCase()).not.toContain("proxy-authorization");
+    const { stdout } = await place.postern.postern(["audit", "tail", "--json", "--lines", "1000"]);
+    const [, claims = "", signature = ""] = identity.jwt!.token.split(".");
+    for (const part of [claims, signature]) expect(stdout + place.postern.log).not.toContain(part);
+  }
+
+  it("calls an API by base URL", async () => {
+    const headers = { ...JSON_TYPE, ...asKey() };
+    await expectServed(await place.client.call({ path: `/openai${PATH}`, headers, ...tls() }, chat()));
+  });
+
+  it("calls it as a proxy with the whole URL", async () => {
+    const headers = {
+      ...JSON_TYPE,
+      ...asProxy(),
+      host: "api.openai.com",
+      authorization: "Bearer sk-placeholder",
+    };
+    await expectServed(
+      await place.client.call({ path: `https://api.openai.com${PATH}`, headers, ...tls() }, chat()),
+    );
+  });
+
+  it("calls it through a tunnel", async () => {
+    const proxy = Object.entries(asProxy()).map(([name, value]) => `${name}: ${value}`);
+    const inner = await place.client.tunnel("api.openai.com:443", identity.interception, proxy, tls());
+    if (typeof inner === "string") throw new Error(inner);
+    const body = chat();
+    // The API's own key, where the agent has a placeholder, may look like a token.
+    inner.write(
+      `POST ${PATH} HTTP/1.1\r\nHost: api.openai.com\r\nAuthorization: Bearer ${identity.jwt!.token}\r\n` +
+        `Content-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`,
+    );
+    const text = await allText(inner);
+    const [, id] = /postern-audit-id: (\S+)/.exec(text) ?? [];
+    await expectServed({
+      status: Number(text.slice(9, 12)),
+      body: text,
+      headers: { "postern-audit-id": id },
+    });
+  });
+
+  it("is bound by its policies", async () => {
+    const headers = { ...JSON_TYPE, ...asKey() };
+    const { body } = await place.client.call({ path: `/openai${PATH}`, headers, ...tls() }, chat("gpt-5"));
+    expect(JSON.parse(body)).toMatchObject({ code: "access_denied" });
+    expect(standIns.openai.requests).toEqual([]);
+  });
+});
+
+describe("the handshake", () => {
+  it.each(["TLSv1.2", "TLSv1.3"] as const)("of %s is never resumed", async (version) => {
+    const { client } = place;
+    const options = { ...certificateOf(await place.identityOf("web-2")), maxVersion: version };
+    const first = await client.connect(options);
+    const sessions: Buffer[] = [];
+    first.on("session", (session: Buffer) => sessions.push(session));
+    first.write("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n");
+    await firstText(first);
+    const session = sessions.at(-1) ?? first.getSession();
+    first.destroy();
+    const again = await client.connect({ ...options, session });
+    expect(again.isSessionReused()).toBe(false);
+    again.destroy();
+  });
+
+  it("shows who the gateway is, to those who know SPIFFE and to those who know names", async () => {
+    const socket = await place.client.connect({ servername: "localhost" });
+    const certificate = socket.getPeerX509Certificate();
+    expect(certificate?.subjectAltName).toBe(
+      "URI:spiffe://corp/postern/gateway, IP Address:127.0.0.1, DNS:localhost",
+    );
+    socket.destroy();
+  });
+});
+
+/** An answer that never ends by itself, begun. */
+async function stream(name: string, identity: IssuedIdentity, where = place): Promise<TLSSocket> {
+  const socket = await where.client.connect(certificateOf(identity));
+  const body = chat("stand-in-endless", { stream: true });
+  const host = `127.0.0.1:${where.client.port}`;
+  socket.write(
+    `POST /openai${PATH} HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  const head = await firstText(socket);
+  if (!head.startsWith("HTTP/1.1 200 ")) throw new Error(`${name}: ${head}`);
+  socket.resume();
+  return socket;
+}
+
+describe("an identity that is taken back", () => {
+  it("ends with a cut, on open streams and for everything after, however it is shown", async () => {
+    const { client, postern } = place;
+    const identity = await place.identityOf("web-2");
+    const open = await stream("web-2", identity);
+    const idle = await client.connect(certificateOf(identity));
+    const closed = once(open, "close");
+    await postern.postern(["cut", "web-2"]);
+    await closed;
+    idle.destroy();
+    const path = `/openai${PATH}`;
+    for (const options of [
+      certificateOf(identity),
+      { headers: { ...JSON_TYPE, "x-api-key": identity.jwt!.token } },
+    ]) {
+      const { status } = await client.call({ path, ...options }, chat());
+      expect(status).toBe(403);
+    }
+    await postern.postern(["restore", "web-2"]);
+    expect((await client.call({ path, ...certificateOf(identity), headers: JSON_TYPE }, chat())).status).toBe(
+      200,
+    );
+  });
+
+  it("ends with its agent", async () => {
+    const identity = await place.identityOf("web-3");
+    const open = await stream("web-3", identity);
+    const closed = once(open, "close");
+    const deleted = await place.postern.postern(["delete", "Agent", "web-3"]);
+    if (deleted.code !== 0) {
+      // Policies name it: they go first.
+      for (const each of ["openai", "anthropic", "gemini"])
+        await place.postern.postern(["delete", "AccessPolicy", `agents-may-use-${each}`]);
+      expect(await place.postern.postern(["delete", "Agent", "web-3"])).toMatchObject({ code: 0 });
+    }
+    await closed;
+    const { body } = await place.client.call({ path: "/openai/v1/models", ...certificateOf(identity) });
+    expect(JSON.parse(body)).toMatchObject({ code: "agent_unidentified" });
+    await place.postern.apply(
+      standIns
+        .resources({ agents: AGENTS })
+        .split("---\n")
+        .filter((text) => text.startsWith("kind: AccessPolicy"))
+        .map((text) => text.replaceAll('"web-3",', ""))
+        .join("---\n"),
+    );
+  });
+
+  it("ends with the authority that signed it, and the gateway shows one of the next", async () => {
+    const identity = await place.identityOf("web-4");
+    const open = await stream("web-4", identity);
+    const closed = once(open, "close");
+    for (const words of [
+      ["prepare", "x509"],
+      ["activate", "x509-2", "--force"],
+      ["taint", "x509-1"],
+    ])
+      expect(await place.postern.postern(["ca", ...words])).toMatchObject({ code: 0 });
+    expect(open.destroyed).toBe(false);
+    expect(await place.postern.postern(["ca", "revoke", "x509-1"])).toMatchObject({ code: 0 });
+    await closed;
+    // The old bundle does not know who signs now.
+    await expect(place.client.call({ path: "/" })).rejects.toThrow(/certificate/);
+    const anew = new GatewayClient(place.client.port);
+    const answer = await anew.call({ path: `/openai${PATH}`, ...certificateOf(identity) }, chat());
+    expect(await place.decisionOf(auditId(answer.headers))).toMatchObject({
+      ...{ code: "agent_unidentified", reasons: ["not_signed_by_trust_domain"] },
+    });
+  });
+
+  it("ends with its time, on an open stream too", async () => {
+    const short = await startPlace("--x509-svid-ttl", "6", "--jwt-svid-ttl", "6");
+    try {
+      const identity = await short.identityOf("web-1");
+      const open = await stream("web-1", identity, short);
+      await once(open, "close");
+      const end = Date.parse(identity.x509!.expiresAt);
+      expect(Date.now() - end).toBeGreaterThan(-1000);
+      expect(Date.now() - end).toBeLessThan(5000);
+      const trusting = new GatewayClient(short.client.port, short.client.authorities);
+      for (const options of [certificateOf(identity), { headers: { "x-api-key": identity.jwt!.token } }]) {
+        const answer = await trusting.call({ path: `/openai${PATH}`, ...options }, chat());
+        const decision = await short.decisionOf(auditId(answer.headers));
+        expect(decision).toMatchObject({ code: "agent_unidentified", reasons: ["expired"] });
+      }
+    } finally {
+      await short.postern.stop();
+    }
   });
 });

@@ -96,6 +96,7 @@ export const WORKSPACES: Readonly<
       "@postern/server/verify-export",
       "@postern/server/rehearsal",
       "@postern/identity/certificate",
+      "@postern/identity/certificate-request",
     ],
     resolves: ["@postern/server", "@postern/demo"],
     reason:

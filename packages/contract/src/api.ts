@@ -228,6 +228,8 @@ export interface IssuedIdentity {
   /** Whom to believe in this trust domain: PEM of its X.509 authorities, and the same as a SPIFFE trust bundle. */
   readonly authorities: string;
   readonly trustBundle: string;
+  /** PEM of the authority by which the gateway reads what is called through it as a proxy. */
+  readonly interception: string;
 }
 
 export interface AttestResponse {

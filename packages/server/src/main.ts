@@ -116,7 +116,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   });
   const resources = () => plane.state.resources;
   identity = await IdentityDesk.open({
-    ...{ config, storage, clock, log, audit: record, isStale },
+    ...{ config, storage, clock, log, audit: record, isStale, interception: authority.certificatePem },
     state: () => plane.state,
   });
   const knownSecrets = new KnownSecrets(vault);

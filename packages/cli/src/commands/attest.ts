@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readFileSync } from "node:fs";
-import type { AttestExplanation, AttestResponse, JoinTokenResponse } from "@postern/contract";
-import { type Command, oneWord, stringFlag, UsageError } from "../command.ts";
+import type {
+  AttestExplanation,
+  AttestRequest,
+  AttestResponse,
+  IssuedIdentity,
+  JoinTokenResponse,
+} from "@postern/contract";
+import { type Command, listFlag, oneWord, stringFlag, UsageError } from "../command.ts";
+import { attestAt } from "../gateway-attest.ts";
+import { askForIdentity, writeIdentity } from "../identity-files.ts";
 
 export const attest: Command = {
   name: "attest",
@@ -16,7 +24,28 @@ export const attest: Command = {
     },
     explain: {
       type: "boolean",
-      help: "show what was proved, the agents that came closest, or what is wrong",
+      help: "show what was proved, the agents that came closest, or what is wrong; operators only",
+    },
+    server: {
+      type: "string",
+      value: "URL",
+      help: "present it to the gateway of another machine, https://HOST:PORT (default: the server of the data folder)",
+    },
+    ca: {
+      type: "string",
+      value: "FILE",
+      help: "PEM file with the authorities that --server is verified by (default: the system's)",
+    },
+    write: {
+      type: "string",
+      value: "DIR",
+      help: "get the agent's identity for it, and keep it in files there: certificate, key, token, and whom to believe",
+    },
+    audience: {
+      type: "string",
+      value: "TEXT",
+      multiple: true,
+      help: "with --write: whom the token is for; may be repeated (default: the gateway)",
     },
   },
   details:
@@ -28,8 +57,19 @@ export const attest: Command = {
       throw new UsageError("give --provider NAME and --evidence-file FILE");
     const evidence = readEvidence(file).toString("base64");
     const explain = flags["explain"] === true;
-    const answer = await control.post<AttestResponse>("/v1/attest", { provider, evidence, explain });
-    print(json ? JSON.stringify(answer) : answerText(answer));
+    const url = stringFlag(flags["server"]);
+    if (url !== undefined && explain) throw new UsageError("--explain is for the machine of the server");
+    const folder = stringFlag(flags["write"]);
+    const asked = folder === undefined ? undefined : askForIdentity(listFlag(flags["audience"]));
+    const request: AttestRequest = { provider, evidence, explain, ...(asked && { want: asked.want }) };
+    const { identity, ...answer } =
+      url === undefined
+        ? await control.post<AttestResponse>("/v1/attest", request)
+        : await attestAt({ url, caFile: stringFlag(flags["ca"]) }, request);
+    const isWritten = folder !== undefined && asked !== undefined && identity !== undefined;
+    const files = isWritten ? writeIdentity(folder, identity, asked.privateKey) : [];
+    const told = isWritten ? { ...answer, spiffeId: identity.spiffeId, files } : answer;
+    print(json ? JSON.stringify(told) : [answerText(answer), ...writtenLines(identity, files)].join("\n"));
     return answer.outcome === "matched" ? 0 : 1;
   },
 };
@@ -53,6 +93,15 @@ function answerText({ agent, explanation, id, outcome }: AttestResponse): string
   return [first, ...(explanation === undefined ? [] : explanationLines(explanation)), `audit id ${id}`].join(
     "\n",
   );
+}
+
+function writtenLines(identity: IssuedIdentity | undefined, files: readonly string[]): string[] {
+  if (identity === undefined) return [];
+  const { jwt, spiffeId, x509 } = identity;
+  return [
+    `${spiffeId}: certificate until ${x509?.expiresAt}, token until ${jwt?.expiresAt}`,
+    ...files.map((file) => `wrote ${file}`),
+  ].map(printable);
 }
 
 function explanationLines(explanation: AttestExplanation): string[] {

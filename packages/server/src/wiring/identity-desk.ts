@@ -45,6 +45,8 @@ export interface IdentityParts {
   audit(event: AuditEvent): Promise<void>;
   state(): PublishedState;
   isStale(): boolean;
+  /** PEM of the local authority. */
+  readonly interception: string;
 }
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/g;
@@ -131,8 +133,9 @@ export class IdentityDesk {
   }
 
   /** For an agent whose evidence was believed. */
-  issueFor(entitled: Entitled, want: WantedIdentity): Promise<IssuedIdentity> {
-    return issueIdentity(this.issuer, entitled, want, this.record);
+  async issueFor(entitled: Entitled, want: WantedIdentity): Promise<IssuedIdentity> {
+    const issued = await issueIdentity(this.issuer, entitled, want, this.record);
+    return { ...issued, interception: this.#parts.interception };
   }
 
   /** What remote callers are judged by, now. */

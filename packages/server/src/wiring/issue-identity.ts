@@ -19,7 +19,7 @@ export async function issueIdentity(
   { agent, attestationId, id }: Entitled,
   want: WantedIdentity,
   record: RecordSvid,
-): Promise<IssuedIdentity> {
+): Promise<Omit<IssuedIdentity, "interception">> {
   const issued = { change: "issue" as const, agent, spiffeId: id.uri, attestationId };
   const x509 = want.x509 === undefined ? undefined : issueX509(issuer, id, want.x509.request);
   if (x509 !== undefined) {

@@ -25,21 +25,21 @@ export interface OwnSvidParts {
   readonly record: RecordSvid;
 }
 
-const LOOK_EVERY = 10_000;
+/** The clock may be set anew meanwhile. */
+const LONGEST_WAIT = 60_000;
+const RETRY_AFTER = 5000;
 
 export class OwnSvid {
   readonly #parts: OwnSvidParts;
   readonly #listeners = new Set<(certificate: OwnCertificate) => void>();
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
   #current!: OwnCertificate;
   #renewAt = 0;
-  #renewing: Promise<void> | undefined;
+  #renewing: Promise<void> = Promise.resolve();
+  #isClosed = false;
 
   private constructor(parts: OwnSvidParts) {
     this.#parts = parts;
-    this.#timer = setInterval(() => {
-      if (parts.clock.now() >= this.#renewAt) this.#renewSoon();
-    }, LOOK_EVERY).unref();
     // Signed by what is active now: what signed before may be about to be revoked.
     parts.issuer.onChange(() => this.#renewSoon());
   }
@@ -59,15 +59,29 @@ export class OwnSvid {
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
+    this.#isClosed = true;
+  }
+
+  #wait(): void {
+    clearTimeout(this.#timer);
+    if (this.#isClosed) return;
+    const { clock } = this.#parts;
+    const wait = Math.min(LONGEST_WAIT, Math.max(0, this.#renewAt - clock.now()));
+    this.#timer = setTimeout(() => {
+      if (clock.now() >= this.#renewAt) this.#renewSoon();
+      else this.#wait();
+    }, wait).unref();
   }
 
   #renewSoon(): void {
     // One after the other: the one that is asked for last is signed last.
-    this.#renewing = (this.#renewing ?? Promise.resolve())
+    this.#renewing = this.#renewing
       .then(() => this.#renew())
       .catch((error: unknown) => {
         this.#parts.log.write("error", "the gateway's own identity was not renewed", faultFields(error));
+        this.#renewAt = this.#parts.clock.now() + RETRY_AFTER;
+        this.#wait();
       });
   }
 
@@ -84,6 +98,7 @@ export class OwnSvid {
     });
     this.#renewAt = clock.now() + (expiresAt - clock.now()) / 2;
     this.#current = { certificate: certificatePem(certificate), privateKey: privateKeyPem(privateKey) };
+    this.#wait();
     for (const listener of this.#listeners) listener(this.#current);
   }
 }
