@@ -131,3 +131,56 @@ describe("simulate", () => {
     }
   });
 });
+
+describe("learn and review", () => {
+  it("write what was seen as policies that can be applied, and simulate agrees that nothing else is allowed", async () => {
+    const learned = await postern.postern(["learn", "worker", "--name", "agents-may-use-openai"]);
+    expect(learned.stderr).toBe("");
+    expect(learned.stdout).toMatch(/- gpt-4o-mini # 3 times, last \d{4}-\d\d-\d\d\n/);
+    expect(learned.stdout).not.toContain("gpt-4o #");
+    const change = file(learned.stdout, "learned.yaml");
+    expect((await postern.postern(["simulate", "-f", change])).code).toBe(0);
+    expect((await postern.postern(["diff", "-f", change])).code).toBe(0);
+    const denied = await postern.postern(["learn", "worker", "--include-denied"]);
+    expect(denied.stdout).toContain("- gpt-4o # 2 times");
+  });
+
+  it("say with a code of their own that nothing was seen, or nothing used", async () => {
+    const nothing = await postern.postern(["learn", "bystander"]);
+    expect([nothing.code, nothing.stdout]).toEqual([1, "# Nothing was seen of agent bystander.\n"]);
+    const { code, stdout } = await postern.postern(["review", "--since", "1d"]);
+    expect(code).toBe(3);
+    expect(stdout).toContain("  agent bystander: never used");
+    expect(stdout).toContain("  access policy agents-may-use-gemini: never used, made ");
+    expect(stdout).not.toContain("gpt-4o-mini in models");
+  });
+});
+
+describe("policy tests", () => {
+  it("are made from recorded decisions, pass without a server, and fail with the difference", async () => {
+    const tail = await postern.postern(["audit", "tail", "--json", "-n", "100"]);
+    const decisions = tail.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { metadata: { uid: string }; unmapped: Record<string, unknown> })
+      .filter(({ unmapped }) => unmapped["kind"] === "decision" && unmapped["server_workload"] === "openai");
+    const folder = mkdtempSync(join(aside, "tests-"));
+    for (const [index, { metadata }] of decisions.entries()) {
+      const fixture = await postern.postern(["policy", "record", metadata.uid]);
+      expect(fixture.code, fixture.stderr).toBe(0);
+      writeFileSync(join(folder, `${index}.yaml`), fixture.stdout);
+    }
+    const test = (...words: string[]) =>
+      postern.postern(["policy", "test", folder, ...words, "--data", join(aside, "nowhere")]);
+    const passed = await test("-f", file(policy(["gpt-4o-mini"])));
+    expect(passed).toMatchObject({ code: 0, stdout: `${decisions.length} passed, 0 failed\n` });
+    const failed = await test("-f", file(policy(["gpt-4o"])));
+    expect(failed.code).toBe(1);
+    expect(failed.stdout).toContain("  outcome: expected allow, got deny\n");
+    expect(failed.stdout).toContain("models: wants `gpt-4o`; saw `gpt-4o-mini`");
+    writeFileSync(join(folder, "broken.yaml"), "kind: PolicyTest\nspec: {}\n");
+    const broken = await test("-f", file(policy(["gpt-4o-mini"])));
+    expect(broken.code).toBe(1);
+    expect(broken.stderr).toContain("broken.yaml:");
+  });
+});

@@ -10,7 +10,7 @@ import { checkResources } from "../packages/server/src/resources/check.ts";
 import { parseResources } from "../packages/server/src/resources/parse.ts";
 import { placesOf } from "../packages/server/src/resources/places.ts";
 import { ResourceSet } from "../packages/server/src/resources/resource-set.ts";
-import { profileFacts } from "../packages/server/src/wiring/profile-facts.ts";
+import { profileFacts } from "../packages/server/src/rehearsal/profile-facts.ts";
 import { ROOT } from "./markdown.ts";
 
 const examples = readdirSync(join(ROOT, "examples")).filter((name) => name.endsWith(".yaml"));

@@ -6,7 +6,7 @@ import { placesOf } from "../../packages/server/src/resources/places.ts";
 import { ResourceSet } from "../../packages/server/src/resources/resource-set.ts";
 import { readYaml } from "../../packages/server/src/resources/yaml-document.ts";
 import { loadProfiles } from "../../packages/server/src/profiles/profile.ts";
-import { profileFacts } from "../../packages/server/src/wiring/profile-facts.ts";
+import { profileFacts } from "../../packages/server/src/rehearsal/profile-facts.ts";
 import type { Choices } from "../choices.ts";
 import { demand, demandEqual, type FuzzTarget } from "../target.ts";
 

@@ -9,6 +9,9 @@ import { demo } from "./commands/demo.ts";
 import { backupCommands } from "./commands/backup.ts";
 import { doctor } from "./commands/doctor.ts";
 import { resourceCommands } from "./commands/resources.ts";
+import { learn } from "./commands/learn.ts";
+import { policyCommands } from "./commands/policy.ts";
+import { review } from "./commands/review.ts";
 import { run } from "./commands/run.ts";
 import { secretCommands } from "./commands/secrets.ts";
 import { simulate } from "./commands/simulate.ts";
@@ -24,6 +27,9 @@ export const commands: readonly Command[] = [
   ...resourceCommands,
   why,
   simulate,
+  learn,
+  review,
+  ...policyCommands,
   attest,
   joinToken,
   ...agentCommands,

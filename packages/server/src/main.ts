@@ -42,7 +42,7 @@ import { KnownSecrets } from "./wiring/known-secrets.ts";
 import { LiveFacts } from "./wiring/live-facts.ts";
 import { RunDesk } from "./wiring/open-run.ts";
 import { openStorage } from "./wiring/open-storage.ts";
-import { profileFacts } from "./wiring/profile-facts.ts";
+import { profileFacts } from "./rehearsal/profile-facts.ts";
 import { tailOf } from "./wiring/audit-lines.ts";
 import { listResources } from "./wiring/list-resources.ts";
 import { operatorOf } from "./wiring/operator-of.ts";

@@ -69,6 +69,7 @@ export async function requireVerified(
   { flags, note }: Invocation,
   { chunks, vkey, since }: LogSource,
   visit: (decision: RecordedDecision) => void,
+  onOther?: (event: unknown) => void,
 ): Promise<void> {
   const { readDecisions } = await import("@postern/server/rehearsal");
   const named = stringFlag(flags["agent"]);
@@ -76,7 +77,7 @@ export async function requireVerified(
   const onProgress = (entries: number): void => {
     if (entries % 100_000 === 0) note(`${entries} entries read`);
   };
-  const read = await readDecisions(chunks, visit, { vkey, since, agent, onProgress });
+  const read = await readDecisions(chunks, visit, { vkey, since, agent, onProgress, onOther });
   if (read.ok) return;
   const { detail, line } = read.reason;
   throw new Error(

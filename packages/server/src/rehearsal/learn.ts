@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What is the smallest set of access policies that covers what an agent was seen to do?
+ *
+ * Smallest in what it allows: exactly what was seen and nothing beside it, unless generalising was asked for. Every field of
+ * an `allow` holds for every value of the others, so what was seen is cut into blocks in which that is true.
+ */
+import type { RecordedDecision } from "../policy/recorded-decision.ts";
+import type { OperationPaths, PathNeed } from "./operation-paths.ts";
+
+export interface LearnOptions {
+  /** Also what no policy allowed; never what one forbade. */
+  readonly includeDenied: boolean;
+  /** Operations stand for all of their paths, and parts of other paths that look like ids for any. */
+  readonly generalise: boolean;
+}
+
+/** One kind of request that was seen. */
+export interface Seen {
+  readonly serverWorkload: string;
+  readonly operation?: string;
+  readonly model?: string;
+  readonly method: string;
+  readonly path: PathNeed;
+  /** Of the newest; absent where it was never allowed. */
+  credentialProvider?: string;
+  count: number;
+  denied: number;
+  lastTime: number;
+}
+
+/** Everything in which all of these go together. */
+export interface Block {
+  readonly serverWorkload: string;
+  readonly credentialProvider?: string;
+  readonly operations: readonly string[];
+  /** Absent: whatever the model, which these cannot name. */
+  readonly models?: readonly string[];
+  /** Requests that could name a model and did not; nothing but Cedar can say so. */
+  readonly isWithoutModel: boolean;
+  readonly methods: readonly string[];
+  readonly paths: readonly string[];
+  readonly pathPatterns: readonly string[];
+  readonly seen: readonly Seen[];
+}
+
+export interface Learned {
+  readonly blocks: readonly Block[];
+  readonly requests: number;
+  readonly firstTime: number;
+  readonly lastTime: number;
+  /** Requests that no block covers, by reason. */
+  readonly left: Readonly<Record<string, number>>;
+}
+
+/** More kinds than these are no set of policies that a person reads. */
+const MOST_SEEN = 50_000;
+
+export class Learner {
+  readonly #paths: OperationPaths;
+  readonly #options: LearnOptions;
+  readonly #seen = new Map<string, Seen>();
+  readonly #left: Record<string, number> = {};
+  #requests = 0;
+  #firstTime = Number.POSITIVE_INFINITY;
+  #lastTime = 0;
+
+  constructor(paths: OperationPaths, options: LearnOptions) {
+    this.#paths = paths;
+    this.#options = options;
+  }
+
+  add(decision: RecordedDecision): void {
+    if (!this.#counts(decision)) return;
+    this.#requests++;
+    this.#firstTime = Math.min(this.#firstTime, decision.time);
+    this.#lastTime = Math.max(this.#lastTime, decision.time);
+    if (!decision.asked.ok) return this.#leave(decision.asked.reason);
+    const { serverWorkload, operation, model, method, path } = decision.asked.value;
+    const need = this.#pathNeed(serverWorkload, operation, path);
+    const what = need.kind === "none" ? "" : need.kind === "pattern" ? need.pattern : need.path;
+    if (what.length > LONGEST) return this.#leave("path_too_long");
+    const key = JSON.stringify([serverWorkload, operation ?? method, model ?? null, need.kind, what]);
+    let seen = this.#seen.get(key);
+    if (seen === undefined) {
+      if (this.#seen.size >= MOST_SEEN) return this.#leave("too_many_kinds");
+      seen = {
+        ...{ serverWorkload, method, path: need, count: 0, denied: 0, lastTime: 0 },
+        ...(operation === undefined ? {} : { operation }),
+        ...(model === undefined ? {} : { model }),
+      };
+      this.#seen.set(key, seen);
+    }
+    seen.count++;
+    if (decision.outcome === "deny") seen.denied++;
+    seen.lastTime = Math.max(seen.lastTime, decision.time);
+    const provider = decision.credentialProvider;
+    if (provider !== undefined) seen.credentialProvider = provider;
+  }
+
+  result(): Learned {
+    return {
+      blocks: blocksOf(
+        [...this.#seen].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, seen]) => seen),
+        this.#paths,
+      ),
+      requests: this.#requests,
+      firstTime: this.#firstTime,
+      lastTime: this.#lastTime,
+      left: { ...this.#left },
+    };
+  }
+
+  #counts({ outcome, reasons }: RecordedDecision): boolean {
+    return outcome === "allow" || (this.#options.includeDenied && reasons.includes("no_matching_policy"));
+  }
+
+  #leave(reason: string): void {
+    this.#left[reason] = (this.#left[reason] ?? 0) + 1;
+  }
+
+  #pathNeed(serverWorkload: string, operation: string | undefined, path: string): PathNeed {
+    const { generalise } = this.#options;
+    if (operation !== undefined)
+      return generalise ? { kind: "none" } : this.#paths.pathNeed(serverWorkload, operation, path);
+    const pattern = generalise ? path.replaceAll(ID, "/*") : path;
+    return pattern === path ? { kind: "exact", path } : { kind: "pattern", pattern };
+  }
+}
+
+/** As long as a path may be in an access policy. */
+const LONGEST = 500;
+
+/** A part of a path that is a number, a UUID, or a long run of letters with digits in it. */
+const ID = /\/(\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[^/]*\d)[A-Za-z0-9_-]{16,})(?=\/|$)/gi;
+
+/** The longest list that an `allow` takes. */
+const MOST_LISTED = 200;
+
+function blocksOf(all: readonly Seen[], paths: OperationPaths): Block[] {
+  // First what has the same operation, model and so on gets all its paths, then what has the same paths all its models,
+  // then what has the same paths and models all its operations: each step joins only what is equal in all the rest.
+  const single = all.map((seen) => blockOf(seen, paths));
+  const byPaths = merge(single, "paths", "pathPatterns");
+  const byModels = merge(byPaths, "models");
+  // A path says which operation it is: operations with paths of their own would make pairs that never occur.
+  const isFree = ({ paths: listed, pathPatterns }: Block): boolean =>
+    listed.length + pathPatterns.length === 0;
+  const merged = [
+    ...merge(byModels.filter(isFree), "operations"),
+    ...merge(
+      byModels.filter((block) => !isFree(block)),
+      "methods",
+    ),
+  ];
+  return merged.flatMap(split).toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+}
+
+function blockOf(seen: Seen, operationPaths: OperationPaths): Block {
+  const { serverWorkload, operation, model, method, path, credentialProvider } = seen;
+  const couldHave = operation !== undefined && operationPaths.canHaveModel(serverWorkload, operation);
+  return {
+    serverWorkload,
+    ...(credentialProvider === undefined ? {} : { credentialProvider }),
+    operations: operation === undefined ? [] : [operation],
+    ...(model === undefined ? {} : { models: [model] }),
+    isWithoutModel: model === undefined && couldHave,
+    methods: operation === undefined ? [method] : [],
+    paths: path.kind === "exact" ? [path.path] : [],
+    pathPatterns: path.kind === "pattern" ? [path.pattern] : [],
+    seen: [seen],
+  };
+}
+
+type ListField = (typeof FIELDS)[number];
+
+/** Joins blocks that are equal in everything but these lists; which of them are empty has to be equal too. */
+function merge(blocks: readonly Block[], ...fields: readonly ListField[]): Block[] {
+  const joined = new Map<string, Block>();
+  for (const block of blocks) {
+    const empty = fields.map((field) => [field, (block[field] ?? []).length === 0]);
+    const key = JSON.stringify([keyOf(block, fields), empty]);
+    const known = joined.get(key);
+    if (known === undefined) {
+      joined.set(key, block);
+      continue;
+    }
+    const lists = fields.flatMap((field) =>
+      known[field] === undefined ? [] : [[field, sorted([...known[field], ...(block[field] ?? [])])]],
+    );
+    joined.set(key, { ...known, ...Object.fromEntries(lists), seen: [...known.seen, ...block.seen] });
+  }
+  return [...joined.values()];
+}
+
+const FIELDS = ["operations", "models", "methods", "paths", "pathPatterns"] as const;
+
+function keyOf(block: Block, without: readonly ListField[] = []): string {
+  const lists = FIELDS.map((field) => (without.includes(field) ? 0 : (block[field] ?? null)));
+  return JSON.stringify([
+    block.serverWorkload,
+    block.credentialProvider ?? null,
+    block.isWithoutModel,
+    lists,
+  ]);
+}
+
+const sorted = (values: readonly string[]): string[] =>
+  [...new Set(values)].toSorted((a, b) => (a < b ? -1 : 1));
+
+/** Lists longer than an access policy takes, over several. */
+function split(block: Block): Block[] {
+  for (const field of ["operations", "models", "paths", "pathPatterns"] as const) {
+    const list = block[field] ?? [];
+    if (list.length <= MOST_LISTED) continue;
+    const half = (part: readonly string[]): Block => ({
+      ...block,
+      [field]: part,
+      seen: block.seen.filter((seen) => part.includes(valueOf(seen, field) ?? "")),
+    });
+    return [...split(half(list.slice(0, MOST_LISTED))), ...split(half(list.slice(MOST_LISTED)))];
+  }
+  return [block];
+}
+
+/** What of `seen` stands in that list. */
+export function valueOf({ operation, model, method, path }: Seen, field: ListField): string | undefined {
+  switch (field) {
+    case "operations":
+      return operation;
+    case "models":
+      return model;
+    case "methods":
+      return operation === undefined ? method : undefined;
+    case "paths":
+      return path.kind === "exact" ? path.path : undefined;
+    case "pathPatterns":
+      return path.kind === "pattern" ? path.pattern : undefined;
+  }
+}
