@@ -92,7 +92,7 @@ spec: { agents: [demo-agnet], serverWorkload: openai, credentialProvider: openai
   it("says what changed, is idempotent, and only looks on request", async () => {
     const resource = "kind: TrustProvider\nmetadata: { name: fresh }\nspec: { kind: process }\n";
     const looked = json<ApplyResponse>(await apply(resource, "--json", "--dry-run"));
-    expect(looked).toEqual({
+    expect(looked).toMatchObject({
       changes: [{ action: "created", kind: "TrustProvider", name: "fresh", details: [] }],
       dryRun: true,
     });

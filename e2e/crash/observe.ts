@@ -41,7 +41,7 @@ export function postgresTables(server: PostgresServer, url: string): Tables {
 
 /** Names in the data folder of a server that runs; whatever else is there was left behind. */
 const BELONGS =
-  /^(postern\.db(-wal|-shm)?|lock\.(db|pid)|master\.key(\.old-[0-9a-f]{8}|\.next)?|server\.id|ca\.pem|control\.sock|audit|compile-cache|runs)$/;
+  /^(postern\.db(-wal|-shm)?|lock\.(db|pid)|master\.key(\.old-[0-9a-f]{8}|\.next)?|server\.id|ca\.pem|control\.sock|audit|runs)$/;
 
 /** Asked before the first run is opened. */
 export function leftBehind(folder: string): string[] {
