@@ -196,6 +196,10 @@ export const SECRET_READERS: readonly Exception[] = [
     file: "packages/server/src/attestation/kubernetes/api-server.ts",
     reason: "presents Postern's own token to the API server that it is for",
   },
+  {
+    file: "packages/server/src/keys/content-key.ts",
+    reason: "loads the key of waiting requests into node:crypto",
+  },
   { file: "packages/server/src/keys/signing-keys.ts", reason: "loads a private key into node:crypto" },
   {
     file: "packages/server/src/issuer/workload-api/workload-api.ts",

@@ -10,6 +10,8 @@ export const KIND_NOTES: Readonly<Record<string, string>> = {
   CredentialProvider: "Where a credential comes from, and to which server workloads it may ever be sent.",
   AccessCondition:
     "What must hold at the time of a request, for policies that name it: see [conditions](guides/policies.md#conditions). Where nobody can tell whether it holds, it does not.",
+  Approver:
+    "A person who may say yes to what policies ask about. Whoever has two ways to say yes is still one person.",
   AccessPolicy:
     "Which agents may call what on one server workload, with which credential. Compiles to Cedar. Nothing is allowed that no policy allows.",
 };
@@ -85,7 +87,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "Facts that must all hold, compared exactly: see [selectors](guides/trust-providers.md#selectors). Two agents must not have the same ones.",
   "Agent.spiffeId":
     "The SPIFFE ID that it gets, in the trust domain of `--trust-domain`: see [identity](guides/identity.md). `{kind.key}` stands for the value of the selector `kind:key=value`, such as `{process.uid}`. Without it the agent gets none. No two agents may come to the same ID.",
-  "Agent.owner": "Who answers for it. For people.",
+  "Agent.owner":
+    "Who answers for it: the name of an Approver or one of its identities, who may not approve what this agent does; or any text, for people.",
   "Agent.purpose": "What it is for. For people.",
   "Agent.expiresAt": "From this instant on the agent is refused.",
   "ServerWorkload.profile":
@@ -126,6 +129,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.from": "`time`: the first day on which it can hold.",
   "AccessCondition.until": "`time`: the last day on which it can hold.",
   "AccessCondition.holidays": "`time`: days on which it does not hold.",
+  "Approver.identities":
+    "How the person is recognised: `uid:NUMBER`, an account that may open the operators' socket, or `slack:MEMBERID`. One belongs to one person only.",
   "AccessPolicy.agents": "Names of agents.",
   "AccessPolicy.serverWorkload": "Name of one server workload.",
   "AccessPolicy.credentialProvider": "Name of the credential provider; needed where something is allowed.",
@@ -142,4 +147,24 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "Names of AccessConditions that must all hold for whatever this policy permits. What it forbids, it forbids without them.",
   "AccessPolicy.cedar":
     "Raw Cedar policies, `permit` and `forbid`: see [raw Cedar](guides/policies.md#raw-cedar). A `forbid` wins over every `permit`.",
+  "AccessPolicy.approval":
+    "What of it a person has to say yes to first: see [approvals](guides/approvals.md). It holds back what is allowed, also by another policy.",
+  "AccessPolicy.approval.approvers": "Names of Approvers, who may say yes.",
+  "AccessPolicy.approval.needed": "How many different persons have to.",
+  "AccessPolicy.approval.for":
+    "The part for which somebody is asked; everything where absent. Every field must hold, and within a field one entry is enough.",
+  "AccessPolicy.approval.for.operations": "Names of operations.",
+  "AccessPolicy.approval.for.models": "Names of models, exactly.",
+  "AccessPolicy.approval.for.modelPatterns": "Models; `*` stands for any run of characters.",
+  "AccessPolicy.approval.for.methods": "HTTP methods.",
+  "AccessPolicy.approval.for.paths": "Paths, exactly, without query.",
+  "AccessPolicy.approval.for.pathPatterns": "Paths; `*` stands for any run of characters, slashes too.",
+  "AccessPolicy.approval.when":
+    "`always`, or `first-use`: until this agent has been let do this operation once under this policy.",
+  "AccessPolicy.approval.ownerMayApprove": "Whether the `owner` of the agent may say yes.",
+  "AccessPolicy.approval.wait":
+    "Seconds for which the agent's request is held before it is told to try again.",
+  "AccessPolicy.approval.expiresAfter": "Seconds after which a question that nobody answered is over.",
+  "AccessPolicy.approval.validFor": "Seconds for which a yes can be used.",
+  "AccessPolicy.approval.uses": "How often the approved request may be sent.",
 };

@@ -36,7 +36,7 @@ const ports = new Proxy(
 ) as unknown as OperatorPorts;
 
 const failures: unknown[] = [];
-const server = createApiServer(operatorRoutes(ports), () => ({ uid: 7 }), {
+const server = createApiServer(operatorRoutes(ports), () => ({ uid: 7, pid: 70 }), {
   ...silentLog,
   write: (...words: unknown[]) => void failures.push(words),
 });

@@ -2,6 +2,7 @@
 /** All commands, in the order in which a newcomer meets them. */
 import type { Command } from "./command.ts";
 import { agentCommands } from "./commands/agents.ts";
+import { approvalCommands } from "./commands/approvals.ts";
 import { authorityCommands } from "./commands/authorities.ts";
 import { attest, joinToken } from "./commands/attest.ts";
 import { auditCommands } from "./commands/audit.ts";
@@ -30,6 +31,7 @@ export const commands: readonly Command[] = [
   learn,
   review,
   ...policyCommands,
+  ...approvalCommands,
   attest,
   joinToken,
   ...agentCommands,

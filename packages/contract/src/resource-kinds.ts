@@ -8,5 +8,6 @@ export const RESOURCE_KINDS = [
   "ServerWorkload",
   "CredentialProvider",
   "AccessCondition",
+  "Approver",
   "AccessPolicy",
 ] as const satisfies readonly ResourceKind[];

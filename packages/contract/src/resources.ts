@@ -7,13 +7,10 @@
  */
 import { z } from "zod";
 import { accessConditionSpec } from "./access-conditions.ts";
+import { approvalSpec, approverSpec } from "./approvals.ts";
 import { reach } from "./reach.ts";
+import { resourceName as name } from "./resource-name.ts";
 import { trustProviderSpec } from "./trust-providers.ts";
-
-/** Lower-case DNS label: resource names stand in paths, Cedar ids and file names. */
-const name = z
-  .string()
-  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "use lower-case letters, digits and inner hyphens, 1 to 63");
 
 const metadata = z.strictObject({
   name,
@@ -158,6 +155,7 @@ const accessCondition = z.strictObject({
   metadata,
   spec: accessConditionSpec,
 });
+const approver = z.strictObject({ kind: z.literal("Approver"), metadata, spec: approverSpec });
 
 const accessPolicy = z.strictObject({
   kind: z.literal("AccessPolicy"),
@@ -173,6 +171,8 @@ const accessPolicy = z.strictObject({
       conditions: z.array(name).min(1).max(20).optional(),
       /** Raw Cedar policies, validated against Postern's schema; `permit` and `forbid`. */
       cedar: z.string().min(1).max(50_000).optional(),
+      /** What of it a person has to say yes to first. */
+      approval: approvalSpec.optional(),
     })
     .refine((spec) => spec.allow !== undefined || spec.cedar !== undefined, "needs `allow` or `cedar`")
     .refine((spec) => spec.allow === undefined || spec.credentialProvider !== undefined, {
@@ -187,6 +187,7 @@ export const resourceSchema = z.discriminatedUnion("kind", [
   serverWorkload,
   credentialProvider,
   accessCondition,
+  approver,
   accessPolicy,
 ]);
 

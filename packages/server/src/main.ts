@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import type { StatusResponse } from "@postern/contract";
 import { createApiServer } from "./api/router.ts";
+import { approvalRoutes } from "./api/approval-routes.ts";
 import { identityRoutes } from "./api/identity-routes.ts";
 import { operatorRoutes } from "./api/routes.ts";
 import { protectMemory } from "./attestation/process/native.ts";
@@ -29,6 +30,7 @@ import { ecdsaSigningKey, ed25519SigningKey } from "./keys/signing-keys.ts";
 import { loadProfiles } from "./profiles/profile.ts";
 import { readinessOf } from "./telemetry/readiness.ts";
 import type { ChangeWatch } from "./store/changes.ts";
+import { setUpApprovals } from "./wiring/approvals.ts";
 import { AttestDesk } from "./wiring/attest-desk.ts";
 import { auditSink } from "./wiring/audit-sink.ts";
 import { makeBackup } from "./wiring/backup.ts";
@@ -120,6 +122,10 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     state: () => plane.state,
   });
   const knownSecrets = new KnownSecrets(vault);
+  const approvals = setUpApprovals({
+    ...{ storage, clock, log, audit: record, resources },
+    runs: () => desk.processes,
+  });
   // Ahead of the first request; where it fails, that request says so.
   void Promise.resolve(knownSecrets.matcher()).catch(() => {});
   gateway = new Gateway(
@@ -131,6 +137,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       },
       credentials: credentialSource(vault, resources),
       knownSecrets,
+      approvals: approvals.desk,
       audit: auditSink(audit),
       ...telemetry.observer,
       ...{ clock, facts },
@@ -186,6 +193,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   });
   const routes = [
     ...identityRoutes(() => identity),
+    ...approvalRoutes(approvals.ports),
     ...operatorRoutes({
       apply: (request, operator) => plane.apply(request, operator),
       deleteResource: (kind, name, operator) => plane.delete(kind, name, operator),
@@ -269,6 +277,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     api.closeAllConnections();
     runs.closeAll();
     remoteAgents?.close();
+    approvals.close();
     identity?.close();
     gateway.close();
     await watch?.stop();

@@ -53,6 +53,8 @@ export function eventLine(event: Readonly<Record<string, unknown>>): string {
           "resource_kind",
           "name",
           "agent",
+          "approval",
+          "person",
           "run",
           "version",
           "spiffe_id",

@@ -41,7 +41,7 @@ afterEach(() => {
 });
 
 async function start(
-  operatorOf: () => { uid: number } | undefined = () => ({ uid: 7 }),
+  operatorOf: () => { uid: number; pid: number } | undefined = () => ({ uid: 7, pid: 70 }),
   log: Log = silentLog,
 ) {
   server = createApiServer(routes, operatorOf, log).listen(0, "127.0.0.1");
@@ -73,7 +73,7 @@ describe("the operator's API", () => {
     const { call } = await start();
     expect((await call("/v1/things/a%2Fb%20c")).body).toEqual({
       parameters: ["a/b c"],
-      operator: { uid: 7 },
+      operator: { uid: 7, pid: 70 },
     });
   });
 

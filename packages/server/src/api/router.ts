@@ -10,7 +10,8 @@ export interface Call {
   /** Parts of the path that the route names. */
   readonly parameters: readonly string[];
   readonly query: URLSearchParams;
-  readonly operator: { readonly uid: number };
+  /** `pid`: the process that connected. */
+  readonly operator: { readonly uid: number; readonly pid: number };
   body(): Promise<Buffer>;
   json(): Promise<unknown>;
   /** For answers that stream. */
@@ -44,7 +45,7 @@ const LARGEST_BODY = 4_194_304;
 /** `operatorOf` says who is at the other end of the socket; undefined is refused. */
 export function createApiServer(
   routes: readonly Route[],
-  operatorOf: (socket: Socket) => { readonly uid: number } | undefined,
+  operatorOf: (socket: Socket) => { readonly uid: number; readonly pid: number } | undefined,
   log: Log,
 ): Server {
   return createServer((request, response) => {

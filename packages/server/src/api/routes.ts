@@ -36,6 +36,7 @@ import { ApiRefusal, type Call, type Route } from "./router.ts";
 
 interface Operator {
   readonly uid: number;
+  readonly pid: number;
 }
 
 /** What the routes need; one member per thing that operators do. */

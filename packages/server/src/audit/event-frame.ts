@@ -30,7 +30,8 @@ export type EventKind =
   | "server"
   | "attestation"
   | "authority"
-  | "svid";
+  | "svid"
+  | "approval";
 
 export const OCSF_VERSION = "1.8.0";
 

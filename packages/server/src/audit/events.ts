@@ -45,6 +45,10 @@ export interface DecisionInput {
   readonly svid?: { readonly spiffeId: string; readonly document: string } | undefined;
   /** What was found of the conditions that it depended on. */
   readonly conditions?: readonly ConditionFinding[] | undefined;
+  /** Id of the approval that it waits for or that released it. */
+  readonly approval?: string | undefined;
+  readonly approvedBy?: readonly string[] | undefined;
+  readonly requestDigest?: string | undefined;
 }
 
 export interface ConditionFinding {
@@ -170,6 +174,8 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
     succeeded: allowed,
     unmapped: {
       agent: text(input.agent),
+      approval: text(input.approval, 64),
+      approved_by: input.approvedBy === undefined ? undefined : texts(input.approvedBy, 8),
       code: text(input.code, 64),
       conditions: input.conditions?.slice(0, 64).map(conditionOf),
       credential_provider: text(input.credentialProvider),
@@ -185,6 +191,7 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
       policies: texts(input.policies, 16),
       policy_digest: text(input.policyDigest, 128),
       reasons: texts(input.reasons, 16),
+      request_digest: text(input.requestDigest, 64),
       run: text(input.run, 64),
       selectors: texts(input.selectors, 32, 200),
       server_workload: text(input.serverWorkload),

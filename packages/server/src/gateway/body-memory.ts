@@ -56,24 +56,27 @@ export class BodyShare {
   }
 
   /** Collects the body, or refuses where it is larger than may be read now. */
-  collect(body: MessageBody): Result<Buffer, BodyRefusal> | Promise<Result<Buffer, BodyRefusal>> {
+  collect(
+    body: MessageBody,
+    limit = this.#limit,
+  ): Result<Buffer, BodyRefusal> | Promise<Result<Buffer, BodyRefusal>> {
     const { whole } = body;
-    if (whole === undefined) return this.#collectPieces(body);
-    if (whole.length > this.#limit) return refuse("request_too_large");
+    if (whole === undefined) return this.#collectPieces(body, Math.min(limit, this.#limit));
+    if (whole.length > Math.min(limit, this.#limit)) return refuse("request_too_large");
     if (!this.#change(whole.length)) return refuse("gateway_busy");
     this.#taken += whole.length;
     return ok(whole);
   }
 
-  async #collectPieces(body: MessageBody): Promise<Result<Buffer, BodyRefusal>> {
+  async #collectPieces(body: MessageBody, limit: number): Promise<Result<Buffer, BodyRefusal>> {
     // One buffer that grows: pieces of a byte each would cost a hundred times what they hold.
     let buffer: Buffer = Buffer.alloc(0);
     let size = 0;
     for await (const chunk of body) {
       const needed = size + chunk.length;
-      if (needed > this.#limit) return refuse("request_too_large");
+      if (needed > limit) return refuse("request_too_large");
       if (needed > buffer.length) {
-        const room = Math.min(this.#limit, Math.max(needed, buffer.length * 2));
+        const room = Math.min(limit, Math.max(needed, buffer.length * 2));
         if (!this.#change(room - buffer.length)) return refuse("gateway_busy");
         this.#taken += room - buffer.length;
         const larger = Buffer.allocUnsafe(room);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The life of an open WebSocket: what has to hold for every message, and how it ends. */
 import type { Duplex } from "node:stream";
+import { rulesFor } from "../policy/approval-rules.ts";
 import type { Exchange, HeaderList } from "./http/messages.ts";
 import type { ConditionWatch } from "./condition-watch.ts";
 import type { GatewayParts } from "./pass-request.ts";
@@ -75,8 +76,15 @@ function objectionTo(
     const standing = checkStanding(caller.agent, snapshot, clock);
     if (!standing.ok) return standing.reason;
     if (snapshot === decidedUnder) return undefined;
-    const allow = decideAccess(accessRequestOf(caller, matched, watch.judgement), snapshot);
+    const request = accessRequestOf(caller, matched, watch.judgement);
+    const allow = decideAccess(request, snapshot);
     if (!allow.ok) return allow.reason;
+    if (rulesFor(snapshot.approvalRules, allow.value, request).length > 0)
+      return refusal(
+        "access_denied",
+        "a person has to approve this by now, and a WebSocket cannot be approved",
+        ["approval_impossible"],
+      );
     const isSame =
       snapshot.serverWorkloads.get(matched.workload.name) === matched.workload &&
       allow.value.credentialProvider === credential.provider;

@@ -16,6 +16,7 @@ import type { BodyMemory, BodyShare } from "./body-memory.ts";
 import { ConditionWatch } from "./condition-watch.ts";
 import type { OpenExchange, OpenExchanges } from "./open-exchanges.ts";
 import type {
+  Approvals,
   AuditSink,
   Caller,
   ControlPlane,
@@ -41,11 +42,12 @@ import { inject } from "./stages/10-inject.ts";
 import { sendUpstream, shakeHands, streamAnswer } from "./stages/11-forward.ts";
 import { guardResponse } from "./stages/12-guard-response.ts";
 import { Outcome } from "./stages/13-record-outcome.ts";
+import { asReleased, awaitApproval, type Decided, type ReleasedRequest } from "./stages/5a-await-approval.ts";
 import { type Refusal, refusal } from "./stages/refusal.ts";
 import { withoutSecrets } from "./stages/without-secrets.ts";
 import { asksForUpgrade } from "./websocket/handshake.ts";
 import { UsageMeter } from "./usage-meter.ts";
-import type { Allow } from "../policy/access-request.ts";
+import { rulesFor } from "../policy/approval-rules.ts";
 import type { FactSources } from "../policy/conditions/facts.ts";
 import { type Judgement, NOTHING_TO_JUDGE } from "../policy/conditions/judge-conditions.ts";
 
@@ -54,6 +56,8 @@ export interface GatewayParts {
   readonly credentials: CredentialSource;
   readonly knownSecrets: KnownSecrets;
   readonly audit: AuditSink;
+  /** Absent where nobody can be asked: what needs a person is refused then. */
+  readonly approvals?: Approvals;
   readonly observer?: ExchangeObserver;
   readonly clock: Clock;
   /** What conditions may ask besides the request and its caller. */
@@ -117,24 +121,17 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
   }
 }
 
-interface Decided {
-  readonly allow: Allow;
-  readonly caller: IdentifiedCaller;
-  readonly matched: MatchedRequest;
-  readonly judgement: Judgement;
-}
-
 /** Requests that one agent may have open at once, so that it leaves room for others. */
 const MOST_OPEN = 2048;
 
-/** Stages 1 to 5. */
+/** Stages 1 to 5a. */
 async function decide(
   exchange: Exchange,
   caller: Caller,
   parts: GatewayParts,
   progress: Progress,
   open: OpenExchange,
-): Promise<Result<Decided, Refusal>> {
+): Promise<Result<ReleasedRequest, Refusal>> {
   const { headers } = exchange.request;
   if (caller.isRemote === true) {
     // A stranger learns nothing from how its request is read.
@@ -169,7 +166,10 @@ async function decide(
   const conditions = snapshot.conditionsOf(identified.value.agent, workload.value.name);
   const withBody = await readForConditions(matched.value, exchange.request, conditions, progress.share);
   if (!withBody.ok) return withBody;
-  return decideNow(identified.value, withBody.value, caller, parts, progress, headers);
+  const again = (whole: MatchedRequest): Promise<Result<Decided, Refusal>> =>
+    decideNow(identified.value, whole, caller, parts, progress, headers);
+  const decided = await again(withBody.value);
+  return decided.ok ? awaitApproval(decided.value, exchange, progress.share, parts, again) : decided;
 }
 
 /** Reading the body may have taken long: what was true of agent and workload before it is asked again. */
@@ -194,8 +194,11 @@ async function decideNow(
   const judgement = judging instanceof Promise ? await judging : judging;
   if (parts.controlPlane.snapshot !== snapshot) return refuse(CHANGED_MEANWHILE);
   progress.judgement = judgement;
-  const allow = decideAccess(accessRequestOf(identified, matched, judgement), snapshot);
-  return allow.ok ? ok({ allow: allow.value, caller: identified, matched, judgement }) : allow;
+  const request = accessRequestOf(identified, matched, judgement);
+  const allow = decideAccess(request, snapshot);
+  if (!allow.ok) return allow;
+  const rules = rulesFor(snapshot.approvalRules, allow.value, request);
+  return ok({ allow: allow.value, caller: identified, matched, judgement, rules });
 }
 
 const CHANGED_MEANWHILE = refusal("access_denied", "the configuration changed while the request came in", [
@@ -205,7 +208,7 @@ const CHANGED_MEANWHILE = refusal("access_denied", "the configuration changed wh
 /** Serves it for as long as the conditions hold under which it was allowed. */
 async function watched(
   exchange: Exchange,
-  decided: Decided,
+  decided: ReleasedRequest,
   recorded: RecordedDecision,
   parts: GatewayParts,
   outcome: Outcome,
@@ -228,7 +231,7 @@ async function watched(
 /** Stages 7 to 12. Returns a refusal while nothing of the answer has been sent yet. */
 async function serve(
   exchange: Exchange,
-  { allow, caller, matched }: Decided,
+  { released, caller, matched }: ReleasedRequest,
   recorded: RecordedDecision,
   parts: GatewayParts,
   outcome: Outcome,
@@ -239,7 +242,9 @@ async function serve(
   if (!leaving.ok) return leaving.reason;
   const guarded = guardRequest(exchange.request, matched, leaving.value);
   if (!guarded.ok) return guarded.reason;
-  const credential = await obtainCredential(parts.credentials, allow);
+  const leaves = asReleased(guarded.value, released, matched);
+  if (!leaves.ok) return leaves.reason;
+  const credential = await obtainCredential(parts.credentials, released);
   if (!credential.ok) return credential.reason;
   const returning = await searchFor(parts, credential.value.secret);
   if (!returning.ok) return returning.reason;
@@ -247,7 +252,7 @@ async function serve(
   const connection = await parts.upstreams.connect(caller.agent, matched.workload, matched.host, gone);
   if (!connection.ok) return connection.reason;
   outcome.reached("connected");
-  const request = inject(guarded.value, matched.workload, credential.value, connection.value);
+  const request = inject(leaves.value, matched.workload, credential.value, connection.value);
   const isDurable = parts.strictAudit ? await durably(recorded) : true;
   if (!request.ok || !isDurable || gone.isOver) connection.value.release();
   if (!request.ok) return request.reason;
@@ -323,9 +328,10 @@ function decisionRecord(
   caller: Caller,
   parts: GatewayParts,
   { canonical, caller: identified, matched, judgement = NOTHING_TO_JUDGE }: Progress,
-  decided: Result<Decided, Refusal>,
+  decided: Result<ReleasedRequest, Refusal>,
 ): DecisionRecord {
   const allow = decided.ok ? decided.value.allow : undefined;
+  const approval = decided.ok ? decided.value.released.approval : undefined;
   const refused = decided.ok ? undefined : decided.reason;
   return {
     id,
@@ -349,5 +355,8 @@ function decisionRecord(
     policies: allow?.policies ?? refused?.policies ?? [],
     credentialProvider: allow?.credentialProvider,
     ...(judgement.results.length === 0 ? {} : { conditions: judgement.results }),
+    approval: approval?.id ?? refused?.approval?.id,
+    approvedBy: approval?.by,
+    requestDigest: approval?.digest ?? refused?.approval?.digest,
   };
 }

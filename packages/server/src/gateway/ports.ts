@@ -7,6 +7,8 @@ import type { Secret } from "../kernel/secret.ts";
 import type { AccessRequest, Allow, Decision } from "../policy/access-request.ts";
 import type { CompiledCondition } from "../policy/conditions/compile-condition.ts";
 import type { ConditionResult } from "../policy/conditions/judge-conditions.ts";
+import type { ApprovalRule, ApprovalRules } from "../policy/approval-rules.ts";
+import type { HeldRequest } from "./held-request.ts";
 import type { Profile, ProfileInjection, ProfileOperation } from "../profiles/profile.ts";
 import type { Ending } from "./ending.ts";
 import type { HeaderList } from "./http/messages.ts";
@@ -42,6 +44,8 @@ export interface Snapshot {
   decide(request: AccessRequest): Decision;
   /** What has to be judged before it is decided what this agent may do there, by name; mostly nothing. */
   conditionsOf(agent: string, serverWorkload: string): readonly CompiledCondition[];
+  /** Policies that want a person's yes; absent where none does. */
+  readonly approvalRules?: ApprovalRules | undefined;
   /** True while nobody can tell whether it is still right; absent where it is always. */
   isStale?(): boolean;
 }
@@ -103,6 +107,34 @@ export interface KnownSecrets {
   matcher(injected?: Secret): Matcher | Promise<Matcher>;
 }
 
+/** What a person is asked, and what the answer will be known by. */
+export interface ApprovalQuestion {
+  readonly agent: string;
+  /** Absent for an agent on another machine. */
+  readonly run?: string;
+  readonly rules: readonly ApprovalRule[];
+  readonly serverWorkload: string;
+  readonly operation?: string;
+  readonly model?: string;
+  /** To the byte what would be sent. */
+  readonly request: HeldRequest;
+  readonly digest: string;
+}
+
+export type ApprovalAnswer =
+  /** Nobody has to be asked for it any more. */
+  | { readonly status: "free" }
+  /** One use of it is taken. `by` names persons. */
+  | { readonly status: "released"; readonly id: string; readonly by: readonly string[] }
+  | { readonly status: "pending" | "denied"; readonly id: string; readonly expiresAt: Instant };
+
+/** Persons, as the gateway reaches them. Rejects where it cannot be known what they said. */
+export interface Approvals {
+  ask(question: ApprovalQuestion): Promise<ApprovalAnswer>;
+  /** Resolves when somebody has decided, with true; or when the time is up or the agent has gone. */
+  settled(id: string, agent: string, milliseconds: number, gone: Ending): Promise<boolean>;
+}
+
 export interface DecisionRecord {
   readonly id: string;
   readonly time: Instant;
@@ -127,6 +159,12 @@ export interface DecisionRecord {
   readonly policyDigest: string;
   /** What was found of the conditions that it depended on. */
   readonly conditions?: readonly ConditionResult[] | undefined;
+  /** Id of the approval that it waits for or that released it. */
+  readonly approval?: string | undefined;
+  /** Persons who said yes. */
+  readonly approvedBy?: readonly string[] | undefined;
+  /** SHA-256 of the request as a person was shown it. */
+  readonly requestDigest?: string | undefined;
 }
 
 export interface OutcomeRecord {

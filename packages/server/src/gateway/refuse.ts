@@ -33,6 +33,9 @@ export function endWithRefusal(socket: Duplex, reason: Refusal, auditId: string 
   );
 }
 
+/** Seconds, RFC 9110 §10.2.3. SDKs wait for less than a minute at most, and the next request is held again. */
+const RETRY_APPROVAL = 5;
+
 function refusalAnswer(
   reason: Refusal,
   auditId: string | undefined,
@@ -46,7 +49,11 @@ function refusalAnswer(
   });
   const message = `Postern: ${reason.detail}. ${definition.nextStep}${auditId === undefined ? "" : ` [postern why ${auditId}]`}`;
   const bytes = Buffer.from(
-    JSON.stringify({ ...body, error: { type: "postern_refusal", code: reason.code, message } }),
+    JSON.stringify({
+      ...body,
+      ...(reason.approval === undefined ? {} : { approval: reason.approval }),
+      error: { type: "postern_refusal", code: reason.code, message },
+    }),
   );
   const headers: [string, string][] = [
     ["content-type", "application/problem+json"],
@@ -56,6 +63,7 @@ function refusalAnswer(
     // The OpenAI and Anthropic SDKs obey it: what will not change is not tried again.
     ["x-should-retry", String(definition.retryable)],
   ];
+  if (reason.code === "approval_required") headers.push(["retry-after", String(RETRY_APPROVAL)]);
   if (auditId !== undefined) headers.push(["postern-audit-id", auditId]);
   return { status: definition.status, title: definition.title, headers, body: bytes };
 }

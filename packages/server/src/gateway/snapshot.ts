@@ -3,6 +3,7 @@
 import type { ResourceOf } from "@postern/contract";
 import type { CompiledPolicies } from "../policy/compile.ts";
 import { decide } from "../policy/decide.ts";
+import { approvalRulesOf } from "../policy/approval-rules.ts";
 import type { Profile } from "../profiles/profile.ts";
 import type { ResourceSet } from "../resources/resource-set.ts";
 import type { GatewayAgent, GatewayWorkload, Snapshot } from "./ports.ts";
@@ -38,6 +39,7 @@ export function buildSnapshot(
     serverWorkloads,
     byAuthority,
     policyDigest: source.policies.digest,
+    approvalRules: approvalRulesOf(source.resources),
     decide: (request) => decide(source.policies, request),
     conditionsOf: (agent, workload) => source.policies.sliceOf(agent, workload)?.conditions ?? [],
   };

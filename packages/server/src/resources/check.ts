@@ -7,6 +7,7 @@
  */
 import type { Place, Resource, ResourceKind, ResourceOf } from "@postern/contract";
 import { nearestName } from "../kernel/nearest-name.ts";
+import { checkApproval, sharedIdentities } from "./check-approvals.ts";
 import { checkSelectors, checkTrustProvider } from "./check-attestation.ts";
 import { checkSpiffeIds } from "./check-spiffe-ids.ts";
 import { checkServerWorkload } from "./check-server-workload.ts";
@@ -31,8 +32,10 @@ export function checkResources(next: ResourceSet, context: CheckContext, placeOf
     ...next.all("TrustProvider").flatMap((provider) => checkTrustProvider(provider, context.trustDomain)),
     ...next.all("Agent").flatMap((agent) => checkSelectors(agent, next)),
     ...sameSelectors(next),
+    ...sharedIdentities(next),
     ...checkSpiffeIds(next, context.trustDomain),
     ...next.all("AccessPolicy").flatMap((policy) => checkPolicy(policy, next, context.profiles)),
+    ...next.all("AccessPolicy").flatMap((policy) => checkApproval(policy, next, context.profiles)),
   ];
   return findings.map(({ resource, path, message }) => ({ ...placeOf(resource, path), message }));
 }
@@ -69,6 +72,7 @@ function referencesOf(resource: Resource): Reference[] {
     case "TrustProvider":
     case "ServerWorkload":
     case "AccessCondition":
+    case "Approver":
       return [];
     case "Agent":
       return [{ kind: "TrustProvider", name: resource.spec.trustProvider, path: ["spec", "trustProvider"] }];
@@ -79,7 +83,7 @@ function referencesOf(resource: Resource): Reference[] {
         path: ["spec", "serverWorkloads", index],
       }));
     case "AccessPolicy": {
-      const { agents, serverWorkload, credentialProvider, conditions = [] } = resource.spec;
+      const { agents, approval, serverWorkload, credentialProvider, conditions = [] } = resource.spec;
       return [
         ...agents.map((name, index) => ({ kind: "Agent", name, path: ["spec", "agents", index] }) as const),
         { kind: "ServerWorkload", name: serverWorkload, path: ["spec", "serverWorkload"] },
@@ -94,6 +98,10 @@ function referencesOf(resource: Resource): Reference[] {
             ]),
         ...conditions.map(
           (name, index) => ({ kind: "AccessCondition", name, path: ["spec", "conditions", index] }) as const,
+        ),
+        ...(approval?.approvers ?? []).map(
+          (name, index) =>
+            ({ kind: "Approver", name, path: ["spec", "approval", "approvers", index] }) as const,
         ),
       ];
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The whole contract of a store: every adapter's test calls this. */
 import { agentStateStoreContract } from "./agent-state-store.contract.ts";
+import { approvalStoreContract } from "./approval-store.contract.ts";
 import { evidenceStoreContract } from "./evidence-store.contract.ts";
 import { authorityStoreContract } from "./authority-store.contract.ts";
 import { joinTokenStoreContract } from "./join-token-store.contract.ts";
@@ -19,4 +20,5 @@ export function storeContract(makePlace: () => Promise<EmptyPlace>): void {
   sealedValueStoreContract(makePlace);
   evidenceStoreContract(makePlace);
   joinTokenStoreContract(makePlace);
+  approvalStoreContract(makePlace);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the server remembers: one small interface per aggregate, so that each can be replaced alone. */
 import type { ChangeFeed, Epochs } from "./changes.ts";
+import type { ApprovalStore } from "./approval-store.ts";
 import type { AuthorityStore } from "./authority-store.ts";
 import type { AgentStateStore } from "./agent-state-store.ts";
 import type { EvidenceStore } from "./evidence-store.ts";
@@ -19,6 +20,7 @@ export interface Store {
   readonly sealedValues: SealedValueStore;
   readonly evidence: EvidenceStore;
   readonly joinTokens: JoinTokenStore;
+  readonly approvals: ApprovalStore;
   epochs(): Promise<Epochs>;
   /** Absent where no other server can change anything here. */
   readonly feed?: ChangeFeed;

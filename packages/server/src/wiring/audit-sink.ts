@@ -40,5 +40,8 @@ function decisionInput(record: DecisionRecord): DecisionInput {
     peer: record.peer,
     svid: caller?.svid,
     conditions: record.conditions,
+    approval: record.approval,
+    approvedBy: record.approvedBy,
+    requestDigest: record.requestDigest,
   };
 }

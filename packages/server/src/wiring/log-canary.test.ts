@@ -45,7 +45,7 @@ describe("the log holds no canary", () => {
   it("of an operator's request that fails unexpectedly", async () => {
     const { log, lines } = listening();
     const handler = () => Promise.reject(surprise());
-    const api = createApiServer([{ method: "GET", path: "/:", handler }], () => ({ uid: 0 }), log);
+    const api = createApiServer([{ method: "GET", path: "/:", handler }], () => ({ uid: 0, pid: 1 }), log);
     api.listen(0, "127.0.0.1");
     await once(api, "listening");
     const { port } = api.address() as AddressInfo;

@@ -3,6 +3,7 @@
 import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { OpenRunRequest, OpenRunResponse, RunSummary } from "@postern/contract";
+import { type OpenRun, openerOf } from "../attestation/process/who-asks.ts";
 import type { Run } from "../attestation/process/run.ts";
 import type { Runs } from "../attestation/process/runs.ts";
 import { runEvent } from "../audit/change-events.ts";
@@ -46,6 +47,7 @@ export class RunDesk {
   /** As it was when the server started: the path may be led elsewhere later. */
   readonly #dataFolder: string | undefined;
   readonly #summaries = new Map<string, RunSummary>();
+  readonly #processes = new Map<string, OpenRun>();
 
   constructor(parts: RunParts) {
     this.#parts = parts;
@@ -58,9 +60,14 @@ export class RunDesk {
     return [...this.#summaries.values()].filter(({ pid }) => pid !== undefined);
   }
 
+  /** Which processes belong to runs, and who started them. */
+  get processes(): readonly OpenRun[] {
+    return [...this.#processes.values()];
+  }
+
   async openRun(
     request: OpenRunRequest,
-    operator: { uid: number },
+    operator: { uid: number; pid: number },
   ): Promise<Result<OpenRunResponse, string>> {
     if (this.#dataFolder === undefined || identityOf(this.#parts.dataFolder) !== this.#dataFolder)
       return refuse(
@@ -82,6 +89,7 @@ export class RunDesk {
       const bundle = join(run.folder, "ca-bundle.pem");
       writeFileSync(authority, this.#parts.authority.certificatePem, { mode: 0o444 });
       writeFileSync(bundle, this.#bundle, { mode: 0o444 });
+      this.#note(run, { id: run.facts.id, agent, opener: openerOf(operator.pid) });
       await this.#record(run, agent, request, operator.uid);
       serveRun(run, gateway, resources);
       this.#parts.workloads?.serve(run);
@@ -113,6 +121,15 @@ export class RunDesk {
       run.close("the run could not be opened");
       throw error;
     }
+  }
+
+  #note(run: Run, open: OpenRun): void {
+    this.#processes.set(open.id, open);
+    void run.launched.then((leader) => {
+      if (leader.ok && this.#processes.has(open.id))
+        this.#processes.set(open.id, { ...open, processes: leader.value.processes });
+    });
+    void run.closed.then(() => this.#processes.delete(open.id));
   }
 
   /** The agent named by the operator, or the only one there is; undefined leaves it to the selectors. */

@@ -57,7 +57,7 @@ export function livesIn(pid: number, wanted: string): boolean {
   return false;
 }
 
-function descendsFrom(pid: number, leader: RunProcesses["leader"]): boolean {
+export function descendsFrom(pid: number, leader: RunProcesses["leader"]): boolean {
   let current = pid;
   let stat = readStat(current);
   for (let step = 0; step < MOST_ANCESTORS && stat !== undefined; step++) {

@@ -28,7 +28,7 @@ describe("a process that chooses its own name", () => {
 
   it.each(["a) R 1 (b", ") Z 1 1", "\n1 (x) R 1", ")"])("keeps its parent and start time: %j", (name) => {
     const stat = `77 (${name}) S 12 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 9999 1 2\n`;
-    expect(parseStat(stat)).toEqual({ parent: 12, startTime: 9999n });
+    expect(parseStat(stat)).toEqual({ parent: 12, startTime: 9999n, session: 77 });
   });
 });
 

@@ -16,6 +16,8 @@ export interface ProcessStat {
   readonly parent: number;
   /** Clock ticks since boot; with the pid it names one process, unlike the pid alone. */
   readonly startTime: bigint;
+  /** Id of the process session: all that was started from one terminal, or by one service. */
+  readonly session: number;
 }
 
 export function readStat(pid: number): ProcessStat | undefined {
@@ -26,10 +28,10 @@ export function readStat(pid: number): ProcessStat | undefined {
 /** `/proc/PID/stat`; a zombie counts as gone. The name in it may hold spaces, brackets and line ends. */
 export function parseStat(text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  const [state, parent] = fields;
+  const [state, parent, , session] = fields;
   const startTime = fields[19];
   if (state === "Z" || state === "X" || parent === undefined || startTime === undefined) return undefined;
-  return { parent: Number(parent), startTime: BigInt(startTime) };
+  return { parent: Number(parent), startTime: BigInt(startTime), session: Number(session) };
 }
 
 /** Such as `pid:[4026531836]`. Undefined where it cannot be read. */

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Stage 8: the credential for exactly this `Allow`, or a refusal. */
-import type { Allow } from "../../policy/access-request.ts";
+/** Stage 8: the credential for exactly this `Allow`, once it is released, or a refusal. */
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { Credential, CredentialSource } from "../ports.ts";
+import type { Released } from "./5a-await-approval.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
 export async function obtainCredential(
   source: CredentialSource,
-  allow: Allow,
+  { allow }: Released,
 ): Promise<Result<Credential, Refusal>> {
   try {
     const credential = await source.obtain(allow);

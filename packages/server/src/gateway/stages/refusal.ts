@@ -7,6 +7,13 @@ export interface Refusal {
   readonly detail: string;
   readonly reasons?: readonly string[];
   readonly policies?: readonly string[];
+  /** Where a person is asked: the agent is told what it waits for. */
+  readonly approval?: {
+    readonly id: string;
+    readonly status: "pending" | "denied";
+    readonly digest: string;
+    readonly expiresAt: string;
+  };
 }
 
 export const refusal = (code: ProblemCode, detail: string, reasons?: readonly string[]): Refusal => ({

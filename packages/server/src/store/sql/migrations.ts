@@ -118,6 +118,36 @@ const joinTokens: Migration = {
   ],
 };
 
+/** Requests that wait for a person's yes, and what each agent was let do once. */
+const approvals: Migration = {
+  name: "approvals",
+  statements: ({ bytes, bigint, tableOptions }) => [
+    `create table approvals (
+       id text primary key not null,
+       lookup text not null,
+       agent text not null,
+       state text not null check (
+         state in ('pending', 'approved', 'denied', 'used', 'expired', 'displaced', 'withdrawn')
+       ),
+       version ${bigint} not null,
+       summary text not null,
+       votes text not null,
+       sealed ${bytes} not null,
+       uses_left ${bigint} not null check (uses_left >= 0),
+       created_at ${bigint} not null,
+       expires_at ${bigint} not null,
+       changed_at ${bigint} not null
+     ) ${tableOptions}`,
+    `create unique index approvals_alive on approvals (lookup) where state in ('pending', 'approved', 'denied')`,
+    `create index approvals_by_agent on approvals (agent, state)`,
+    `create index approvals_by_expiry on approvals (state, expires_at)`,
+    `create table first_uses (
+       key text primary key not null,
+       used_at ${bigint} not null
+     ) ${tableOptions}`,
+  ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
 export const MIGRATIONS: readonly Migration[] = [
   firstTables,
@@ -125,4 +155,5 @@ export const MIGRATIONS: readonly Migration[] = [
   usedEvidence,
   authorities,
   joinTokens,
+  approvals,
 ];

@@ -2,6 +2,7 @@
 /** All aggregates over one SQL database; an engine's adapter opens and closes it. */
 import type { Clock } from "../../kernel/clock.ts";
 import type { Store } from "../store.ts";
+import { sqlApprovalStore } from "./approvals.ts";
 import { sqlAuthorityStore } from "./authorities.ts";
 import { sqlAgentStateStore } from "./agent-states.ts";
 import { type Announce, readEpochs } from "./epochs.ts";
@@ -32,6 +33,7 @@ export function sqlStore(db: Database, clock: Clock, engine: Engine): Store {
     sealedValues: sqlSealedValueStore(db, engine),
     evidence: sqlEvidenceStore(db, clock),
     joinTokens: sqlJoinTokenStore(db, clock),
+    approvals: sqlApprovalStore(db, clock),
     epochs: () => readEpochs(db),
     async sealedUnder() {
       const rows = await db

@@ -49,6 +49,21 @@ export interface Tables {
     created_at: number;
   };
   join_tokens: { digest: string; provider: string; name: string; expires_at: number };
+  approvals: {
+    id: string;
+    lookup: string;
+    agent: string;
+    state: string;
+    version: number;
+    summary: string;
+    votes: string;
+    sealed: Uint8Array;
+    uses_left: number;
+    created_at: number;
+    expires_at: number;
+    changed_at: number;
+  };
+  first_uses: { key: string; used_at: number };
   used_evidence: { digest: string; expires_at: number };
 }
 

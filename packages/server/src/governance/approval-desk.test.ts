@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Resource } from "@postern/contract";
+import { resourceSchema } from "@postern/contract";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { AuditEvent } from "../audit/event-frame.ts";
+import { contentKey } from "../keys/content-key.ts";
+import { KeyRing } from "../keys/key-ring.ts";
+import { masterKey } from "../keys/master-key.ts";
+import { approvalRulesOf } from "../policy/approval-rules.ts";
+import { ResourceSet } from "../resources/resource-set.ts";
+import { openStore } from "../store/sqlite/open-store.ts";
+import type { Store } from "../store/store.ts";
+import { ApprovalDesk, MOST_PENDING, type Question } from "./approval-desk.ts";
+
+const clock = { time: 1_000_000, now: () => clock.time };
+const keys = new KeyRing(masterKey(randomBytes(32)));
+const gone = { isOver: false, onOver: () => () => {} };
+
+let folder: string;
+let store: Store;
+let desk: ApprovalDesk;
+let events: AuditEvent[];
+let isLogBroken: boolean;
+let resources: ResourceSet;
+
+const resource = (kind: string, name: string, spec: object): Resource =>
+  resourceSchema.parse({ kind, metadata: { name }, spec });
+
+function given(approval: object, owner?: string): void {
+  resources = new ResourceSet([
+    resource("Approver", "ann", { identities: ["uid:1", "slack:UANN"] }),
+    resource("Approver", "bob", { identities: ["uid:2"] }),
+    resource("Approver", "eve", { identities: ["uid:3"] }),
+    resource("Agent", "a", {
+      trustProvider: "t",
+      selectors: ["process:uid=1"],
+      ...(owner === undefined ? {} : { owner }),
+    }),
+    resource("AccessPolicy", "p", {
+      ...{ agents: ["a"], serverWorkload: "w", credentialProvider: "c", allow: { everything: true } },
+      approval: { approvers: ["ann", "bob"], ...approval },
+    }),
+  ]);
+}
+
+async function open(): Promise<void> {
+  store = await openStore({ file: join(folder, "postern.db"), clock });
+  desk = new ApprovalDesk({
+    store: store.approvals,
+    contentKey: () => contentKey("approvals", store.keys, keys),
+    resources: () => resources,
+    audit: async (event) => {
+      if (isLogBroken) throw new Error("the disk is full");
+      events.push(event);
+    },
+    clock,
+  });
+}
+
+const reopen = async (): Promise<void> => {
+  await store.close();
+  await open();
+};
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "postern-approvals-"));
+  clock.time = 1_000_000;
+  [events, isLogBroken] = [[], false];
+  given({});
+  await open();
+});
+
+afterEach(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true });
+});
+
+const question = (body = "pay 10", agent = "a"): Question => ({
+  ...{
+    agent,
+    run: "r",
+    serverWorkload: "w",
+    operation: "op",
+    digest: createHash("sha256").update(body).digest("hex"),
+  },
+  rules: [...approvalRulesOf(resources)!.values()],
+  request: {
+    ...{ method: "POST", authority: "h:443", path: "/v1/pay", query: "?x=1" },
+    ...{ headers: [["a", "b"]], body: Buffer.from(body) },
+  },
+});
+
+const idOf = async (asked: Question): Promise<string> => {
+  const answer = await desk.ask(asked);
+  if (answer.status === "free") throw new Error("nobody was asked");
+  return answer.id;
+};
+
+const say = (id: string, verdict: "approve" | "deny", identity: string, isOperator = false) =>
+  desk.say(id, { verdict, identity, isOperator });
+
+const changes = (): unknown[] => events.map(({ unmapped }) => unmapped["change"]);
+
+describe("who may say yes", () => {
+  it("is nobody whom the policy does not name, whoever else it is", async () => {
+    const id = await idOf(question());
+    for (const identity of ["uid:3", "uid:0", "uid:1000", "slack:UEVE"])
+      expect((await say(id, "approve", identity, true)).ok).toBe(false);
+    expect(events).toEqual([]);
+    expect(await desk.ask(question())).toMatchObject({ status: "pending" });
+  });
+
+  it("is not the owner of the agent, by name or by identity", async () => {
+    for (const owner of ["ann", "uid:1", "slack:UANN"]) {
+      given({}, owner);
+      // eslint-disable-next-line no-await-in-loop
+      const said = await say(await idOf(question(owner)), "approve", "uid:1");
+      expect(said).toMatchObject({ ok: false, reason: { code: "operator_unauthorized" } });
+    }
+    given({ ownerMayApprove: true }, "ann");
+    expect((await say(await idOf(question("mine")), "approve", "uid:1")).ok).toBe(true);
+  });
+
+  it("is nobody against whom there is an objection, such as a process of the agent", async () => {
+    const id = await idOf(question());
+    const word = { verdict: "approve", identity: "uid:1", isOperator: true } as const;
+    const said = await desk.say(id, { ...word, objectionFor: (agent) => `${agent} asks itself` });
+    expect(said).toMatchObject({ ok: false, reason: { detail: "a asks itself" } });
+  });
+
+  it("has to be two different persons where two are needed", async () => {
+    given({ needed: 2 });
+    const id = await idOf(question());
+    expect(await say(id, "approve", "uid:1")).toMatchObject({ ok: true, value: { state: "pending" } });
+    expect((await say(id, "approve", "slack:UANN")).ok).toBe(false);
+    expect(await desk.ask(question())).toMatchObject({ status: "pending" });
+    expect(await say(id, "approve", "uid:2")).toMatchObject({ ok: true, value: { state: "approved" } });
+    expect(await desk.ask(question())).toEqual({ status: "released", id, by: ["ann", "bob"] });
+  });
+
+  it("does not count any more once the person is no Approver, before the second has spoken", async () => {
+    given({ needed: 2 });
+    const id = await idOf(question());
+    await say(id, "approve", "uid:1");
+    resources = resources.with({ remove: [{ kind: "Approver", name: "ann" }] });
+    expect(await say(id, "approve", "uid:2")).toMatchObject({ ok: true, value: { state: "pending" } });
+  });
+});
+
+describe("a yes", () => {
+  it("releases once, after a restart too", async () => {
+    const id = await idOf(question());
+    await say(id, "approve", "uid:1");
+    await reopen();
+    const answers = await Promise.all(Array.from({ length: 8 }, () => desk.ask(question())));
+    expect(answers.filter(({ status }) => status === "released")).toHaveLength(1);
+    expect(new Set(answers.map((answer) => (answer.status === "free" ? "" : answer.id))).size).toBe(2);
+  });
+
+  it("is for one request, one agent, and the policy of then", async () => {
+    await say(await idOf(question()), "approve", "uid:1");
+    expect(await desk.ask(question("pay 90"))).toMatchObject({ status: "pending" });
+    expect(await desk.ask(question("pay 10", "other"))).toMatchObject({ status: "pending" });
+    given({ uses: 3 });
+    expect(await desk.ask(question())).toMatchObject({ status: "pending" });
+  });
+
+  it("cannot be given to a question that was asked under another policy", async () => {
+    const id = await idOf(question());
+    given({ uses: 3 });
+    expect(await say(id, "approve", "uid:1")).toMatchObject({
+      ok: false,
+      reason: { code: "resource_conflict" },
+    });
+  });
+
+  it("is over after its time, and the same is a new question then", async () => {
+    const id = await idOf(question());
+    await say(id, "approve", "uid:1");
+    clock.time += 900_000;
+    const again = await desk.ask(question());
+    expect(again).toMatchObject({ status: "pending" });
+    expect(again).not.toMatchObject({ id });
+  });
+
+  it("can be taken back until it is used", async () => {
+    const id = await idOf(question());
+    await say(id, "approve", "uid:1");
+    expect(await say(id, "deny", "uid:9", true)).toMatchObject({ ok: true, value: { state: "withdrawn" } });
+    expect(await desk.ask(question())).toMatchObject({ status: "pending" });
+    expect(changes()).toEqual(["approve", "withdraw"]);
+  });
+
+  it("and a no at the same time: one of them counts", async () => {
+    const id = await idOf(question());
+    const said = await Promise.all([say(id, "approve", "uid:1"), say(id, "deny", "uid:2")]);
+    const { status } = await desk.ask(question());
+    expect(said.filter(({ ok }) => ok).length).toBeGreaterThan(0);
+    expect(status === "released").toBe(said[0].ok && !said[1].ok);
+  });
+
+  it("does not count while the log cannot be written", async () => {
+    const id = await idOf(question());
+    isLogBroken = true;
+    await expect(say(id, "approve", "uid:1")).rejects.toThrow("the disk is full");
+    isLogBroken = false;
+    expect(await desk.ask(question())).toMatchObject({ status: "pending" });
+  });
+});
+
+describe("a no", () => {
+  it("answers the same request until the question would have expired", async () => {
+    const id = await idOf(question());
+    expect((await say(id, "deny", "uid:3")).ok).toBe(false);
+    await say(id, "deny", "uid:2");
+    expect(await desk.ask(question())).toMatchObject({ status: "denied", id });
+    expect((await say(id, "approve", "uid:1")).ok).toBe(false);
+    clock.time += 900_000;
+    expect(await desk.ask(question())).toMatchObject({ status: "pending" });
+  });
+});
+
+describe("a question", () => {
+  it("shows the request to the byte, and lies in no file in clear", async () => {
+    const id = await idOf(question("MARKED-CONTENT"));
+    const shown = await desk.show(id);
+    expect(Buffer.from(shown!.request!.body!, "base64").toString()).toBe("MARKED-CONTENT");
+    expect(shown!.request!.headers).toEqual([["a", "b"]]);
+    for (const name of ["postern.db", "postern.db-wal"])
+      expect(readFileSync(join(folder, name)).includes(Buffer.from("MARKED-CONTENT"))).toBe(false);
+    await say(id, "deny", "uid:1");
+    expect((await desk.show(id))!.request).toBeUndefined();
+  });
+
+  it("of which there are thousands pushes out the same agent's oldest, and nobody else's", async () => {
+    const other = await idOf(question("other", "other"));
+    const first = await idOf(question("first"));
+    for (let i = 0; i < 200; i++) {
+      clock.time += 1;
+      // eslint-disable-next-line no-await-in-loop
+      await desk.ask(question(`flood ${i}`));
+    }
+    const pending = await desk.list("pending");
+    expect(pending.filter(({ agent }) => agent === "a")).toHaveLength(MOST_PENDING);
+    expect(pending.map(({ id }) => id)).toContain(other);
+    expect(await say(first, "approve", "uid:1")).toMatchObject({ ok: false });
+    expect(changes().filter((change) => change === "displace")).toHaveLength(201 - MOST_PENDING);
+  });
+
+  it("that nobody answers ends, once in the log", async () => {
+    const id = await idOf(question());
+    clock.time += 900_000;
+    await Promise.all([desk.sweep(), desk.sweep(), desk.list("all")]);
+    expect(changes()).toEqual(["expire"]);
+    expect(await say(id, "approve", "uid:1")).toMatchObject({ ok: false });
+  });
+
+  it("is asked for a first use only, where the policy says so, and per operation", async () => {
+    given({ when: "first-use", uses: 1 });
+    await say(await idOf(question("one")), "approve", "uid:1");
+    expect(await desk.ask(question("one"))).toMatchObject({ status: "released" });
+    expect(await desk.ask(question("two"))).toEqual({ status: "free" });
+    await reopen();
+    expect(await desk.ask(question("three"))).toEqual({ status: "free" });
+    expect(await desk.ask({ ...question("four"), operation: "other" })).toMatchObject({ status: "pending" });
+    expect(await desk.ask(question("five", "other"))).toMatchObject({ status: "pending" });
+  });
+});
+
+describe("waiting", () => {
+  it("ends when somebody decides", async () => {
+    const id = await idOf(question());
+    const settled = desk.settled(id, "a", 60_000, gone);
+    await say(id, "deny", "uid:1");
+    expect(await settled).toBe(true);
+  });
+
+  it("ends when the agent goes, or is cut", async () => {
+    const id = await idOf(question());
+    let end!: () => void;
+    const leaving = { isOver: false, onOver: (listener: () => void) => ((end = listener), () => {}) };
+    const settled = desk.settled(id, "a", 60_000, leaving);
+    leaving.isOver = true;
+    end();
+    expect(await settled).toBe(false);
+  });
+
+  it("has few places for one agent, and others have theirs", async () => {
+    const id = await idOf(question());
+    const waiting = Array.from({ length: 32 }, () => desk.settled(id, "a", 60_000, gone));
+    expect(await desk.settled(id, "a", 60_000, gone)).toBe(false);
+    const other = await idOf(question("x", "b"));
+    const others = desk.settled(other, "b", 60_000, gone);
+    await Promise.all([say(id, "deny", "uid:1"), say(other, "deny", "uid:1")]);
+    expect(await Promise.all([...waiting, others])).toEqual(Array(33).fill(true));
+  });
+});

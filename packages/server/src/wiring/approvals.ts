@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Puts approvals together: the desk, what operators say at it, and the sweep that ends what nobody answered. */
+import type { ApprovalPorts } from "../api/approval-routes.ts";
+import { objectionTo, type OpenRun } from "../attestation/process/who-asks.ts";
+import { identityOfAccount } from "../audit/approval-events.ts";
+import type { AuditEvent } from "../audit/event-frame.ts";
+import { ApprovalDesk } from "../governance/approval-desk.ts";
+import type { Clock } from "../kernel/clock.ts";
+import { faultFields, type Log } from "../kernel/log.ts";
+import { type ContentKey, contentKey } from "../keys/content-key.ts";
+import type { ResourceSet } from "../resources/resource-set.ts";
+import type { Storage } from "./open-storage.ts";
+
+export interface ApprovalParts {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly log: Log;
+  audit(event: AuditEvent): Promise<void>;
+  resources(): ResourceSet;
+  /** Open now: their processes approve nothing. */
+  runs(): readonly OpenRun[];
+}
+
+const SWEEP_EVERY = 30_000;
+
+export interface ApprovalsSetUp {
+  readonly desk: ApprovalDesk;
+  readonly ports: ApprovalPorts;
+  close(): void;
+}
+
+export function setUpApprovals(parts: ApprovalParts): ApprovalsSetUp {
+  const { clock, log, storage } = parts;
+  let key: Promise<ContentKey> | undefined;
+  const desk = new ApprovalDesk({
+    store: storage.store.approvals,
+    // Made with the first question: who asks nobody has none.
+    contentKey: () => {
+      key ??= contentKey("approvals", storage.store.keys, storage.keys);
+      key.catch(() => (key = undefined));
+      return key;
+    },
+    resources: () => parts.resources(),
+    audit: (event) => parts.audit(event),
+    clock,
+  });
+  const sweep = setInterval(() => {
+    desk
+      .sweep()
+      .catch((error: unknown) => log.write("error", "approvals could not be swept", faultFields(error)));
+  }, SWEEP_EVERY);
+  sweep.unref();
+  return { desk, ports: portsOf(desk, parts), close: () => clearInterval(sweep) };
+}
+
+const portsOf = (desk: ApprovalDesk, { runs }: ApprovalParts): ApprovalPorts => ({
+  list: (which) => desk.list(which),
+  show: (id) => desk.show(id),
+  say: (id, verdict, reason, { pid, uid }) =>
+    desk.say(id, {
+      ...{ verdict, reason, identity: identityOfAccount(uid), isOperator: true },
+      objectionFor: (agent) => objectionTo(pid, agent, runs()),
+    }),
+});
