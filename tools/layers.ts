@@ -200,6 +200,10 @@ export const SECRET_READERS: readonly Exception[] = [
     file: "packages/server/src/keys/content-key.ts",
     reason: "loads the key of waiting requests into node:crypto",
   },
+  {
+    file: "packages/server/src/attestation/sigstore/registry.ts",
+    reason: "presents a name and password, or the token it got for them, to the registry that they are for",
+  },
   { file: "packages/server/src/keys/signing-keys.ts", reason: "loads a private key into node:crypto" },
   {
     file: "packages/server/src/issuer/workload-api/workload-api.ts",

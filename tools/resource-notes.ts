@@ -39,6 +39,47 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "The same as `allowedNetworks` of the issuer, for the API server; a cluster's own is mostly at a private address.",
   "TrustProvider.apiServer.caCertificates":
     "PEM certificates that are trusted for it; the cluster's `ca.crt`.",
+  "TrustProvider.sigstore":
+    "`kubernetes`: what signatures of the pod's images prove, too: see [signatures of images](guides/image-signatures.md). Needs `apiServer`.",
+  "TrustProvider.sigstore.registries": "Registries that may be asked; images of others prove nothing.",
+  "TrustProvider.sigstore.registries.host":
+    "As images name it, with a port where they have one: `ghcr.io`, `docker.io`.",
+  "TrustProvider.sigstore.registries.url":
+    "Where it is asked, if not at `https://HOST`; `https://registry-1.docker.io` for `docker.io`.",
+  "TrustProvider.sigstore.registries.tokenUrl":
+    "Where its tokens come from, if not from the registry itself; `https://auth.docker.io/token` for `docker.io`. No other place gets a password.",
+  "TrustProvider.sigstore.registries.redirectHosts":
+    "Hosts that it may redirect to, where it keeps what it stores elsewhere. They get no credential.",
+  "TrustProvider.sigstore.registries.credentialFile":
+    "A Docker configuration file with `auths` for the host; read each time. Absent: without a password.",
+  "TrustProvider.sigstore.registries.connectTo":
+    "Connect there instead of resolving the registry's host. TLS still verifies the host's name.",
+  "TrustProvider.sigstore.registries.connectTo.address": "An IP address.",
+  "TrustProvider.sigstore.registries.connectTo.port": "A port.",
+  "TrustProvider.sigstore.registries.allowedNetworks":
+    "Special-purpose networks (loopback, private …) that it, its tokens and its redirects may be in.",
+  "TrustProvider.sigstore.registries.caCertificates":
+    "PEM certificates that are trusted for it, its tokens and its redirects instead of the system's.",
+  "TrustProvider.sigstore.trustedRoot":
+    "A Sigstore `trusted_root.json` as text: whose certificates, logs and timestamps count. Needed for certificates and for `requireLog`.",
+  "TrustProvider.sigstore.signers": "Who is believed. Nobody else's signature proves anything.",
+  "TrustProvider.sigstore.signers.name":
+    "Value of `sigstore:signed-by` and `sigstore:attested-by`. Several may have one name: any of them is enough.",
+  "TrustProvider.sigstore.signers.predicates":
+    "Predicate types of attestations that this signer is believed; none where absent.",
+  "TrustProvider.sigstore.signers.identity":
+    "Subject alternative name of the certificate, exactly. This, `identityPattern` or `publicKey` is needed.",
+  "TrustProvider.sigstore.signers.identityPattern":
+    "The same with `*` for any run of characters; the whole must match. The owner must be written out.",
+  "TrustProvider.sigstore.signers.issuer":
+    "Who told the certificate authority who it is, exactly. Needed with an identity.",
+  "TrustProvider.sigstore.signers.repositoryId":
+    "Id of the source repository, as the certificate states it; a name may be given to somebody else.",
+  "TrustProvider.sigstore.signers.ownerId": "Id of the owner of the source repository, likewise.",
+  "TrustProvider.sigstore.signers.publicKey":
+    "PEM of a public key instead of an identity: ECDSA, Ed25519, or RSA from 2048 bits.",
+  "TrustProvider.sigstore.signers.requireLog":
+    "`publicKey`: whether a signature must also be in a log of `trustedRoot`.",
   "TrustProvider.trustDomain": "`spiffe`: somebody else's trust domain, whose JWT-SVIDs count. Needed.",
   "TrustProvider.bundle": "`spiffe`: its trust bundle as text; this or `bundleUrl` is needed.",
   "TrustProvider.bundleUrl":

@@ -41,7 +41,8 @@ export function resourceKinds(): { kind: string; fields: Field[] }[] {
 
 /** Fields of an object, of objects in a list, and of all variants of a union, outer ones first. */
 function fieldsOf(schema: Schema, key: string, path: string): Field[] {
-  const variants = schema.oneOf ?? [schema.items ?? schema];
+  const one = schema.items ?? schema;
+  const variants = one.oneOf ?? one.anyOf ?? [one];
   const names = [...new Set(variants.flatMap(({ properties }) => Object.keys(properties ?? {})))];
   return names.flatMap((name) => {
     const found = variants.flatMap(({ properties }) => properties?.[name] ?? []);

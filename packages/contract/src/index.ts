@@ -12,4 +12,5 @@ export * from "./approvals.ts";
 export * from "./problems.ts";
 export * from "./resource-kinds.ts";
 export * from "./resources.ts";
+export * from "./sigstore.ts";
 export * from "./trust-providers.ts";

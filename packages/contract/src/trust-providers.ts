@@ -7,6 +7,7 @@
  */
 import { z } from "zod";
 import { reach } from "./reach.ts";
+import { sigstoreSpec } from "./sigstore.ts";
 
 /** RFC 7519 §4.1.3: what tokens must be made for; a name of Postern's own, not shared with anything else. */
 const audience = z
@@ -105,6 +106,8 @@ const kubernetes = z
         ...reach,
       })
       .optional(),
+    /** Signatures of the pod's images prove more; with `apiServer`, which names the images. */
+    sigstore: sigstoreSpec.optional(),
     ...token,
   })
   .refine((spec) => spec.jwks === undefined || spec.apiServer === undefined, {

@@ -19,5 +19,8 @@ export { OPENAI_MODELS, startOpenAiStandIn } from "./stand-in/openai.ts";
 export * from "./stand-in/otlp-collector.ts";
 export * from "./stand-in/token-issuer.ts";
 export * from "./stand-in/kubernetes.ts";
+export * from "./stand-in/oci-registry.ts";
+export * from "./stand-in/sigstore.ts";
+export * from "./stand-in/signed-images.ts";
 export * from "./stand-in/aws-sts.ts";
 export type { ReceivedRequest, StandIn, StandInOptions, StreamRecord } from "./stand-in/tls-stand-in.ts";

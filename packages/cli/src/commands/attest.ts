@@ -108,6 +108,7 @@ function explanationLines(explanation: AttestExplanation): string[] {
   const { agents = [], detail, expiresAt, nearMisses = [], reason, selectors, spiffeId } = explanation;
   return [
     ...(reason === undefined ? [] : [`reason ${reason}${detail === undefined ? "" : `: ${detail}`}`]),
+    ...(reason === undefined && detail !== undefined ? [`not proved: ${detail}`] : []),
     ...(selectors.length === 0
       ? []
       : [`proved until ${expiresAt}:`, ...selectors.map((each) => `  ${each}`)]),

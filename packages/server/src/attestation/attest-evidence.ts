@@ -14,6 +14,10 @@ export interface AttestedEvidence {
   /** `kind.name` → value, of facts that have one value. */
   readonly attributes: Readonly<Record<string, string>>;
   readonly expiresAt: Instant;
+  /** For operators: why something was not proved that could have been. */
+  readonly notes: readonly string[];
+  /** More would perhaps be proved if somebody could be asked. */
+  readonly isIncomplete: boolean;
 }
 
 export interface EvidenceParts {
@@ -41,7 +45,7 @@ export async function attestEvidence(
     trustProvider.attest(evidence, { provider, now: clock.now(), signal }),
   );
   if (!attested.ok) return attested;
-  const { expiresAt, facts, singleUse } = attested.value;
+  const { expiresAt, facts, isIncomplete = false, more = {}, notes = [], singleUse } = attested.value;
   if (expiresAt <= clock.now()) return refuse({ outcome: "refused", reason: "evidence_expired" });
   if (singleUse !== undefined) {
     const digest = createHash("sha256")
@@ -51,7 +55,12 @@ export async function attestEvidence(
     if (isFirst === undefined) return refuse({ outcome: "unavailable", reason: "used_evidence_unknown" });
     if (!isFirst) return refuse({ outcome: "refused", reason: "evidence_used_before" });
   }
-  return ok({ expiresAt, selectors: factSelectors(kind, facts), attributes: attributesOf(kind, facts) });
+  const all = Object.entries({ ...more, [kind]: facts });
+  return ok({
+    ...{ expiresAt, isIncomplete, notes },
+    selectors: new Set(all.flatMap(([each, of]) => [...factSelectors(each, of)])),
+    attributes: Object.fromEntries(all.flatMap(([each, of]) => attributesOf(each, of))),
+  });
 }
 
 /** A provider that throws, or does not answer in time, has not vouched for anything. */
@@ -81,10 +90,8 @@ export function factSelectors(kind: string, facts: Facts): Set<string> {
   );
 }
 
-function attributesOf(kind: string, facts: Facts): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(facts).flatMap(([name, value]) =>
-      typeof value === "string" ? [[`${kind}.${name}`, value]] : [],
-    ),
+function attributesOf(kind: string, facts: Facts): [string, string][] {
+  return Object.entries(facts).flatMap(([name, value]): [string, string][] =>
+    typeof value === "string" ? [[`${kind}.${name}`, value]] : [],
   );
 }

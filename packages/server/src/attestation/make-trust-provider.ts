@@ -12,6 +12,7 @@ import { gitlab } from "./gitlab/gitlab.ts";
 import { joinToken } from "./join-token/join-token.ts";
 import { kubernetes } from "./kubernetes/kubernetes.ts";
 import { oidc } from "./oidc/oidc.ts";
+import { withImageSignatures } from "./sigstore/with-image-signatures.ts";
 import { spiffe } from "./spiffe/spiffe.ts";
 import { terraformCloud } from "./terraform-cloud/terraform-cloud.ts";
 import { providerOfKind } from "./token/token-kind.ts";
@@ -35,7 +36,7 @@ export function makeTrustProvider(spec: TrustProviderSpec, parts: ProviderParts)
     case "spiffe":
       return spiffe(spec, clock);
     case "kubernetes":
-      return providerOfKind(kubernetes(spec), spec, clock);
+      return withImageSignatures(providerOfKind(kubernetes(spec), spec, clock), spec.sigstore, clock);
     case "github-actions":
       return providerOfKind(githubActions(spec), spec, clock);
     case "gitlab":

@@ -33,6 +33,17 @@ export interface Attested {
   readonly expiresAt: Instant;
   /** Names the evidence among all of its provider, where it may be used only once. */
   readonly singleUse?: string;
+  /**
+   * Images of all containers that could have presented the evidence, as `registry/repository@sha256:…`. Absent where there
+   * may be others, too.
+   */
+  readonly images?: readonly string[] | undefined;
+  /** Facts of other kinds that follow from these, by kind, such as `sigstore`. */
+  readonly more?: Readonly<Record<string, Facts>>;
+  /** For operators: why something of that was not proved. */
+  readonly notes?: readonly string[];
+  /** Somebody who could prove more could not be asked. */
+  readonly isIncomplete?: boolean;
 }
 
 export interface AttestRefusal {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type ResourceOf, SELECTOR_NAMES, type TrustProviderSpec } from "@postern/contract";
+import { signerByKey } from "@postern/testkit";
 import { describe, expect, test } from "vitest";
 import { checkResources } from "./check.ts";
 import { parseResources } from "./parse.ts";
@@ -53,6 +54,26 @@ describe("a selector", () => {
     };
     expect(findings(oidc, "oidc:team=a", "oidc:subject=s")).toEqual([]);
     expect(findings(oidc, "oidc:groups=a")).toHaveLength(1);
+  });
+
+  test("of signatures needs a trust provider that reads them, and an API server that tells the images", () => {
+    const cluster = { kind: "kubernetes", issuer: "https://cluster.example", audience: "postern" } as const;
+    const sigstore = {
+      registries: [{ host: "ghcr.io" }],
+      signers: [{ name: "key", publicKey: signerByKey().publicKey, requireLog: false }],
+    };
+    const apiServer = { url: "https://cluster.example", tokenFile: "/token" };
+    expect(findings({ ...cluster, apiServer, sigstore }, "sigstore:signed-by=key")).toEqual([]);
+    expect(findings({ ...cluster, apiServer, sigstore }, "sigstore:signedby=key")).toEqual([
+      "spec.selectors[0]: TrustProvider `ci` proves no `sigstore:signedby`; did you mean `sigstore:signed-by=`?",
+    ]);
+    expect(findings({ ...cluster, apiServer }, "sigstore:signed-by=key")).toEqual([
+      "spec.selectors[0]: TrustProvider `ci` verifies no signatures of images; add `sigstore` to it",
+    ]);
+    expect(findings({ ...cluster, sigstore }, "sigstore:signed-by=key")).toEqual([
+      expect.stringContaining("spec.sigstore: needs `apiServer`"),
+    ]);
+    expect(findings(github, "sigstore:signed-by=key")).toHaveLength(1);
   });
 
   test("of every name of the contract can be written", () => {

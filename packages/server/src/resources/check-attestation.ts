@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Can a trust provider work as it is written, and can it prove what its agents are matched by? */
-import { type ResourceOf, SELECTOR_NAMES, type TrustProviderSpec } from "@postern/contract";
+import {
+  type ResourceOf,
+  SELECTOR_NAMES,
+  SIGSTORE_SELECTOR_NAMES,
+  type SigstoreSpec,
+  type TrustProviderSpec,
+} from "@postern/contract";
 import { parseKeySet } from "@postern/identity/jwt/key-set";
 import { parseTrustBundle } from "@postern/identity/trust-bundle";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { type ReachProblem, reachProblems } from "./check-reach.ts";
+import { sigstoreProblems } from "./check-sigstore.ts";
 import { hostProblem, resolutionProblem } from "./host-name.ts";
 import type { Finding } from "./places.ts";
 import type { ResourceSet } from "./resource-set.ts";
@@ -61,12 +68,19 @@ function kubernetesProblems(spec: Extract<TrustProviderSpec, { kind: "kubernetes
       ["jwks"],
       "holds no key set with a usable key; give what `kubectl get --raw /openid/v1/jwks` says",
     ]);
+  if (spec.sigstore !== undefined) problems.push(...kubernetesSigstoreProblems(spec.sigstore, apiServer));
   if (apiServer === undefined) return problems;
   const api = reachProblems(apiServer).map(([path, message]): ReachProblem => [
     ["apiServer", ...path],
     message,
   ]);
   return [...problems, ...api];
+}
+
+function kubernetesSigstoreProblems(sigstore: SigstoreSpec, apiServer: unknown): ReachProblem[] {
+  if (apiServer === undefined)
+    return [[["sigstore"], "needs `apiServer`, which tells the images of a pod; add it, or remove this"]];
+  return sigstoreProblems(sigstore).map(([path, message]) => [["sigstore", ...path], message]);
 }
 
 function spiffeProblems(
@@ -113,9 +127,12 @@ export function checkSelectors(resource: ResourceOf<"Agent">, next: ResourceSet)
 export function selectorProblem(selector: string, { metadata, spec }: TrustProvider): string | undefined {
   const kind = selector.slice(0, selector.indexOf(":"));
   const name = selector.slice(kind.length + 1, selector.indexOf("="));
-  if (kind !== spec.kind)
+  const isSigstore = kind === "sigstore" && "sigstore" in spec && spec.sigstore !== undefined;
+  if (kind === "sigstore" && spec.kind === "kubernetes" && !isSigstore)
+    return `TrustProvider \`${metadata.name}\` verifies no signatures of images; add \`sigstore\` to it`;
+  if (kind !== spec.kind && !isSigstore)
     return `TrustProvider \`${metadata.name}\` is of kind ${spec.kind} and proves nothing about ${kind}; write ${spec.kind}:name=value`;
-  const names = provableNames(spec);
+  const names: readonly string[] = isSigstore ? SIGSTORE_SELECTOR_NAMES : provableNames(spec);
   if (names.includes(name)) return undefined;
   const nearest = nearestName(name, names);
   const hint =

@@ -176,6 +176,7 @@ export class AttestDesk {
       attributes: attested.attributes,
       selectors: [...attested.selectors],
       expiresAt: new Date(attested.expiresAt).toISOString(),
+      ...(attested.notes.length === 0 ? {} : { detail: attested.notes.join("; ") }),
     };
     const agents = resources
       .all("Agent")
@@ -184,7 +185,9 @@ export class AttestDesk {
     const matched = matchAgent([attested.selectors], agents);
     if (!matched.ok) {
       const { code, ...more } = matched.reason;
-      return { outcome: "refused", explanation: { ...explanation, reason: code, ...more } };
+      // With what somebody could not be asked about, an agent might have been found.
+      const outcome = code === "no_agent_matches" && attested.isIncomplete ? "unavailable" : "refused";
+      return { outcome, explanation: { ...explanation, reason: code, ...more } };
     }
     const { expiresAt, name } = matched.value;
     const isOver = expiresAt !== undefined && Date.parse(expiresAt) <= this.#parts.clock.now();

@@ -5,7 +5,7 @@
  * TLS is always verified, a redirect is never followed, and special-purpose addresses are dialled only where their
  * network is listed; the check is made on the addresses that are dialled, after DNS.
  */
-import type { IncomingMessage } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest } from "node:https";
 import { lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
@@ -26,11 +26,16 @@ export interface HttpsCall {
   readonly method: "GET" | "POST";
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Buffer;
+  /** How large the answer may be, where 256 KiB are not right. */
+  readonly mostBytes?: number;
+  /** A redirect is an answer without a body, and not a refusal: the caller decides what becomes of it. */
+  readonly showsRedirect?: boolean;
 }
 
 export interface HttpsAnswer {
   readonly status: number;
   readonly contentType: string;
+  readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
 }
 
@@ -86,7 +91,7 @@ export async function callHttps(
       outgoing.once("error", reject);
       outgoing.end(call.body);
     });
-    return await readAnswer(answer);
+    return await readAnswer(answer, call);
   } catch (error) {
     return refuse(signal.aborted ? "authority_timeout" : problemOf(error));
   } finally {
@@ -108,15 +113,23 @@ function permittedLookup(networks: readonly string[]): LookupFunction {
   };
 }
 
-async function readAnswer(answer: IncomingMessage): Promise<Result<HttpsAnswer, CallProblem>> {
-  const status = answer.statusCode ?? 0;
-  const encoding = answer.headers["content-encoding"] ?? "identity";
-  const problem =
-    status >= 300 && status < 400
-      ? "authority_redirects"
-      : encoding === "identity"
-        ? undefined
-        : "authority_answer_encoded";
+async function readAnswer(
+  answer: IncomingMessage,
+  { mostBytes = MOST_ANSWER_BYTES, showsRedirect = false }: HttpsCall,
+): Promise<Result<HttpsAnswer, CallProblem>> {
+  const { headers, statusCode: status = 0 } = answer;
+  const contentType = headers["content-type"] ?? "";
+  const encoding = headers["content-encoding"] ?? "identity";
+  const isRedirect = status >= 300 && status < 400;
+  if (isRedirect && showsRedirect) {
+    answer.destroy();
+    return ok({ status, contentType, headers, body: Buffer.alloc(0) });
+  }
+  const problem = isRedirect
+    ? "authority_redirects"
+    : encoding === "identity"
+      ? undefined
+      : "authority_answer_encoded";
   if (problem !== undefined) {
     answer.destroy();
     return refuse(problem);
@@ -126,10 +139,10 @@ async function readAnswer(answer: IncomingMessage): Promise<Result<HttpsAnswer, 
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     size += chunk.length;
     // Leaving the loop destroys the answer.
-    if (size > MOST_ANSWER_BYTES) return refuse("authority_answer_too_large");
+    if (size > mostBytes) return refuse("authority_answer_too_large");
     chunks.push(chunk);
   }
-  return ok({ status, contentType: answer.headers["content-type"] ?? "", body: Buffer.concat(chunks) });
+  return ok({ status, contentType, headers, body: Buffer.concat(chunks) });
 }
 
 function problemOf(error: unknown): CallProblem {

@@ -7,11 +7,12 @@
  */
 import { isJsonObject, memberOf } from "@postern/identity/jwt/strict-json";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
-import type { AttestRefusal, Facts } from "../trust-provider.ts";
+import type { AttestRefusal } from "../trust-provider.ts";
 import { claimText } from "../token/read-claims.ts";
 import type { ApiServer } from "./api-server.ts";
 import type { BoundPod } from "./kubernetes.ts";
-import { podFacts } from "./pod-facts.ts";
+import type { Confirmed } from "../token/token-provider.ts";
+import { podFacts, podImages } from "./pod-facts.ts";
 
 interface Question {
   readonly api: ApiServer;
@@ -30,7 +31,7 @@ const unavailable = (reason: string): { ok: false; reason: AttestRefusal } =>
 export async function confirmPod(
   question: Question,
   signal: AbortSignal,
-): Promise<Result<Facts, AttestRefusal>> {
+): Promise<Result<Confirmed, AttestRefusal>> {
   const reviewed = await reviewToken(question, signal);
   if (!reviewed.ok) return reviewed;
   const { api, pod } = question;
@@ -40,7 +41,9 @@ export async function confirmPod(
   if (status === 404) return refused("pod_gone");
   if (status !== 200 || object["kind"] !== "Pod") return unavailable(`api_server_status_${status}`);
   const problem = podProblem(object, pod);
-  return problem === undefined ? ok(podFacts(object)) : refused(problem);
+  return problem === undefined
+    ? ok({ facts: podFacts(object), images: podImages(object) })
+    : refused(problem);
 }
 
 async function reviewToken(

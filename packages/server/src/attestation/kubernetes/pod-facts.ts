@@ -33,6 +33,32 @@ export function podFacts(pod: Json): Facts {
   };
 }
 
+/**
+ * The image of every container, init containers and debugging ones too: each of them can read the token. Undefined where
+ * one has no digest, because it waits to be started or because the image was never in a registry.
+ */
+export function podImages(pod: Json): string[] | undefined {
+  const images = (["containers", "initContainers", "ephemeralContainers"] as const).flatMap((list) => {
+    const statuses = objectsAt(pod, "status", STATUS_LISTS[list]);
+    return objectsAt(pod, "spec", list).map(({ name }) =>
+      imageOf(statuses.filter((status) => typeof name === "string" && status["name"] === name)),
+    );
+  });
+  return images.every((image) => image !== undefined) && images.length > 0 ? [...new Set(images)] : undefined;
+}
+
+const STATUS_LISTS = {
+  containers: "containerStatuses",
+  initContainers: "initContainerStatuses",
+  ephemeralContainers: "ephemeralContainerStatuses",
+} as const;
+
+function imageOf([status, ...others]: readonly Json[]): string | undefined {
+  const image = status && others.length === 0 ? claimText(status, "imageID") : undefined;
+  const name = image?.replace(/^docker-pullable:\/\//, "");
+  return name !== undefined && DIGEST.test(name) ? name : undefined;
+}
+
 /** `key=value`; a key that holds an equals sign, which the API server refuses, would be read in two ways. */
 function labelsOf(pod: Json): string[] {
   const metadata = memberOf(pod, "metadata");

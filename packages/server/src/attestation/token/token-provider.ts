@@ -9,7 +9,7 @@ import type { Claims, JwtRefusal, JwtRules, UntrustedJwt } from "@postern/identi
 import { parseJwt, screenJwt, verifyJwt } from "@postern/identity/jwt/verify-jwt";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { KeySource } from "../authority/issuer-keys.ts";
-import type { AttestRefusal, Facts, TrustProvider } from "../trust-provider.ts";
+import type { Attested, AttestRefusal, Facts, TrustProvider } from "../trust-provider.ts";
 import { type Condition, claimText, meets } from "./read-claims.ts";
 
 export interface TokenPlan {
@@ -22,9 +22,11 @@ export interface TokenPlan {
   facts(claims: Claims): Facts;
   /** Asks who else must agree, after everything else held; gives more facts. */
   readonly confirm?:
-    | ((token: string, claims: Claims, signal: AbortSignal) => Promise<Result<Facts, AttestRefusal>>)
+    | ((token: string, claims: Claims, signal: AbortSignal) => Promise<Result<Confirmed, AttestRefusal>>)
     | undefined;
 }
+
+export type Confirmed = Pick<Attested, "facts" | "images">;
 
 export function tokenProvider(plan: TokenPlan, keys: KeySource): TrustProvider {
   return {
@@ -47,7 +49,8 @@ export function tokenProvider(plan: TokenPlan, keys: KeySource): TrustProvider {
       const more = await plan.confirm?.(text.toString("latin1"), claims, signal);
       if (more?.ok === false) return more;
       return ok({
-        facts: { ...plan.facts(claims), ...more?.value },
+        facts: { ...plan.facts(claims), ...more?.value.facts },
+        images: more?.value.images,
         expiresAt,
         ...(use.value === undefined ? {} : { singleUse: use.value }),
       });
