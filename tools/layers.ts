@@ -22,7 +22,7 @@ export const ROWS: readonly Row[] = [
     reason: "they know formats and patterns only, so that they can be tested to the last byte",
   },
   {
-    modules: ["policy", "resources"],
+    modules: ["policy", "resources", "budget"],
     mayImport: [0, 1],
     reason: "a decision replays from its audit event, and a check gives the same answer everywhere",
   },
@@ -128,7 +128,7 @@ export interface Exception {
 export const PURE_WORKSPACES = ["packages/identity"];
 
 /** Pure modules: no files, no network, no processes, no environment, no clock, no chance. */
-export const PURE_MODULES = ["kernel", "guard", "profiles", "policy", "resources"];
+export const PURE_MODULES = ["kernel", "guard", "profiles", "policy", "resources", "budget"];
 
 /** Node built-ins that a pure module may use: they compute and touch nothing. */
 export const PURE_BUILTINS: ReadonlyMap<string, string> = new Map([

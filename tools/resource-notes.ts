@@ -14,6 +14,8 @@ export const KIND_NOTES: Readonly<Record<string, string>> = {
     "A person who may say yes to what policies ask about. Whoever has two ways to say yes is still one person.",
   AccessPolicy:
     "Which agents may call what on one server workload, with which credential. Compiles to Cedar. Nothing is allowed that no policy allows.",
+  Budget:
+    "How much of what may be used in a period, and by whom. All budgets that count a request must have room for it: see [budgets](guides/budgets.md).",
 };
 
 export const FIELD_NOTES: Readonly<Record<string, string>> = {
@@ -129,7 +131,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "Agent.spiffeId":
     "The SPIFFE ID that it gets, in the trust domain of `--trust-domain`: see [identity](guides/identity.md). `{kind.key}` stands for the value of the selector `kind:key=value`, such as `{process.uid}`. Without it the agent gets none. No two agents may come to the same ID.",
   "Agent.owner":
-    "Who answers for it: the name of an Approver or one of its identities, who may not approve what this agent does; or any text, for people.",
+    "Who answers for it: the name of an Approver or one of its identities, who may not approve what this agent does; or any text. Budgets can be given to it, such as a team.",
   "Agent.purpose": "What it is for. For people.",
   "Agent.expiresAt": "From this instant on the agent is refused.",
   "ServerWorkload.profile":
@@ -172,6 +174,19 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.holidays": "`time`: days on which it does not hold.",
   "Approver.identities":
     "How the person is recognised: `uid:NUMBER`, an account that may open the operators' socket, or `slack:MEMBERID`. One belongs to one person only.",
+  "Budget.appliesTo": "Which requests it counts. Every field that is there must hold.",
+  "Budget.appliesTo.agents": "Names of agents.",
+  "Budget.appliesTo.owners": "Teams: agents with one of these as `spec.owner`.",
+  "Budget.appliesTo.serverWorkloads": "Names of server workloads.",
+  "Budget.appliesTo.models": "Names of models, exactly.",
+  "Budget.appliesTo.policies": "Names of access policies, one of which allowed the request.",
+  "Budget.appliesTo.everything": "Every request. Stands alone.",
+  "Budget.per": "A counter for each of these, instead of one for all of them together.",
+  "Budget.period":
+    "Of the calendar: minutes and hours are those of UTC, days and months those of `timeZone`. Each begins with everything left.",
+  "Budget.timeZone": "A name of the IANA database, such as `Europe/Berlin`.",
+  "Budget.limits": "How much there is in one period. At least one.",
+  "Budget.limits.requests": "Requests that were sent to the server workload, whatever it answered.",
   "AccessPolicy.agents": "Names of agents.",
   "AccessPolicy.serverWorkload": "Name of one server workload.",
   "AccessPolicy.credentialProvider": "Name of the credential provider; needed where something is allowed.",

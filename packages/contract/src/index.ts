@@ -9,6 +9,7 @@
 export * from "./access-conditions.ts";
 export * from "./api.ts";
 export * from "./approvals.ts";
+export * from "./budgets.ts";
 export * from "./problems.ts";
 export * from "./resource-kinds.ts";
 export * from "./resources.ts";

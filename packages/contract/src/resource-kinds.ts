@@ -10,4 +10,5 @@ export const RESOURCE_KINDS = [
   "AccessCondition",
   "Approver",
   "AccessPolicy",
+  "Budget",
 ] as const satisfies readonly ResourceKind[];

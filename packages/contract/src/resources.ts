@@ -8,6 +8,7 @@
 import { z } from "zod";
 import { accessConditionSpec } from "./access-conditions.ts";
 import { approvalSpec, approverSpec } from "./approvals.ts";
+import { budgetSpec } from "./budgets.ts";
 import { reach } from "./reach.ts";
 import { resourceName as name } from "./resource-name.ts";
 import { trustProviderSpec } from "./trust-providers.ts";
@@ -181,6 +182,8 @@ const accessPolicy = z.strictObject({
     }),
 });
 
+const budget = z.strictObject({ kind: z.literal("Budget"), metadata, spec: budgetSpec });
+
 export const resourceSchema = z.discriminatedUnion("kind", [
   trustProvider,
   agent,
@@ -189,6 +192,7 @@ export const resourceSchema = z.discriminatedUnion("kind", [
   accessCondition,
   approver,
   accessPolicy,
+  budget,
 ]);
 
 export type Resource = z.infer<typeof resourceSchema>;

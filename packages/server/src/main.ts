@@ -139,6 +139,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       knownSecrets,
       approvals: approvals.desk,
       audit: auditSink(audit),
+      ledger: store.budgets,
       ...telemetry.observer,
       ...{ clock, facts },
       strictAudit: config.strictAudit,

@@ -38,6 +38,8 @@ export interface DecisionInput {
   readonly detail?: string | undefined;
   readonly credentialProvider?: string | undefined;
   readonly policyDigest?: string | undefined;
+  /** What was reserved of budgets, as `budget/unit=amount`. */
+  readonly reserved?: readonly string[] | undefined;
   /** How the request came in: `base-url`, `proxy` or `connect`. */
   readonly mode?: string | undefined;
   /** Address of a remote caller, and what it has shown. */
@@ -75,6 +77,8 @@ export interface OutcomeInput {
   readonly usage?: Readonly<Record<string, number | undefined>> | undefined;
   /** How many reflected secrets were taken out of the answer. */
   readonly scrubbed: number;
+  /** What budgets were charged, as `budget/unit=amount`. */
+  readonly charged?: readonly string[] | undefined;
   readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
   readonly reasons?: readonly string[] | undefined;
 }
@@ -192,6 +196,7 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
       policy_digest: text(input.policyDigest, 128),
       reasons: texts(input.reasons, 16),
       request_digest: text(input.requestDigest, 64),
+      reserved: input.reserved === undefined ? undefined : texts(input.reserved, 32),
       run: text(input.run, 64),
       selectors: texts(input.selectors, 32, 200),
       server_workload: text(input.serverWorkload),
@@ -220,6 +225,7 @@ export function outcomeEvent(input: OutcomeInput): AuditEvent {
       agent: text(input.agent),
       bytes_in: quantity(input.bytesIn),
       bytes_out: quantity(input.bytesOut),
+      charged: input.charged === undefined ? undefined : texts(input.charged, 32),
       code: text(input.code, 64),
       decision_id: text(input.decisionId, 64),
       ended: input.ended,

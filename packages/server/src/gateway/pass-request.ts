@@ -5,6 +5,7 @@
  * Each stage takes what the one before has made and refuses with a code of the problem table. The order is
  * held by the types: `obtainCredential` needs an `Allow`, `inject` needs an `UpstreamConnection`.
  */
+import type { BudgetLedger } from "../budget/ledger.ts";
 import type { Matcher } from "../guard/pattern-matcher.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { FairTurns } from "../kernel/fair-turns.ts";
@@ -27,6 +28,7 @@ import type {
   KnownSecrets,
 } from "./ports.ts";
 import { passMessages } from "./pass-messages.ts";
+import type { Reservation } from "./reservation.ts";
 import { answerRefusal, receiptHeaders } from "./refuse.ts";
 import { readRequest } from "./stages/1-read-request.ts";
 import { canonicalize } from "./stages/2-canonicalize.ts";
@@ -34,6 +36,7 @@ import { checkStanding, identifyAgent } from "./stages/3-identify-agent.ts";
 import { findWorkload, type MatchedRequest, matchServerWorkload } from "./stages/4-match-server-workload.ts";
 import { judgeNow, readForConditions } from "./stages/4a-judge-conditions.ts";
 import { accessRequestOf, decideAccess } from "./stages/5-decide.ts";
+import { reserveBudget } from "./stages/5b-reserve-budget.ts";
 import { durably, NOT_DURABLE, recordDecision, type RecordedDecision } from "./stages/6-record-decision.ts";
 import { guardRequest } from "./stages/7-guard-request.ts";
 import { obtainCredential } from "./stages/8-obtain-credential.ts";
@@ -65,6 +68,7 @@ export interface GatewayParts {
   readonly upstreams: UpstreamConnections;
   readonly openExchanges: OpenExchanges;
   readonly bodyMemory: BodyMemory;
+  readonly ledger: BudgetLedger;
   /** By run: requests that begin, and pieces of answers. */
   readonly turns: FairTurns;
   /** The decision is on disk before the request leaves, not only before the answer is given. */
@@ -79,6 +83,8 @@ interface Progress {
   judgement?: Judgement;
   /** Memory that the body takes. */
   share?: BodyShare;
+  /** Closed whatever becomes of the request. */
+  reservation?: Reservation;
 }
 
 /** Takes one request through all stages. Never throws; always leaves a decision and an outcome. */
@@ -96,7 +102,7 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
     },
   };
   try {
-    const decided = await decide(exchange, caller, parts, progress, open);
+    const decided = await decide(id, exchange, caller, parts, progress, open);
     forget = caller.lost?.onOver(() => open.cut());
     const decision = await withoutSecrets(
       decisionRecord(id, caller, parts, progress, decided),
@@ -117,21 +123,27 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
     if (progress.caller !== undefined) parts.openExchanges.remove(progress.caller.agent, open);
     if (isCut) outcome.brokeOff("cut");
     progress.share?.release();
-    outcome.record(progress.caller?.agent, progress.matched?.workload.name);
+    outcome.record(progress.caller?.agent, progress.matched?.workload.name, progress.reservation?.close());
   }
 }
 
 /** Requests that one agent may have open at once, so that it leaves room for others. */
 const MOST_OPEN = 2048;
 
-/** Stages 1 to 5a. */
+interface ReservedRequest extends ReleasedRequest {
+  /** Absent where no budget counts it. */
+  readonly reservation?: Reservation;
+}
+
+/** Stages 1 to 5b. */
 async function decide(
+  id: string,
   exchange: Exchange,
   caller: Caller,
   parts: GatewayParts,
   progress: Progress,
   open: OpenExchange,
-): Promise<Result<ReleasedRequest, Refusal>> {
+): Promise<Result<ReservedRequest, Refusal>> {
   const { headers } = exchange.request;
   if (caller.isRemote === true) {
     // A stranger learns nothing from how its request is read.
@@ -169,7 +181,24 @@ async function decide(
   const again = (whole: MatchedRequest): Promise<Result<Decided, Refusal>> =>
     decideNow(identified.value, whole, caller, parts, progress, headers);
   const decided = await again(withBody.value);
-  return decided.ok ? awaitApproval(decided.value, exchange, progress.share, parts, again) : decided;
+  if (!decided.ok) return decided;
+  const released = await awaitApproval(decided.value, exchange, progress.share, parts, again);
+  return released.ok ? reserveFor(id, released.value, parts, progress) : released;
+}
+
+/** Where the agent is cut meanwhile, the cut ends the exchange, and what it has reserved is closed with it. */
+async function reserveFor(
+  id: string,
+  request: ReleasedRequest,
+  { controlPlane, ledger, clock }: GatewayParts,
+  progress: Progress,
+): Promise<Result<ReservedRequest, Refusal>> {
+  const { budgets } = controlPlane.snapshot;
+  const reserved = await reserveBudget(id, request.matched, request.allow, { budgets, ledger, clock });
+  if (reserved === undefined) return ok(request);
+  if (!reserved.ok) return reserved;
+  progress.reservation = reserved.value;
+  return ok({ ...request, reservation: reserved.value });
 }
 
 /** Reading the body may have taken long: what was true of agent and workload before it is asked again. */
@@ -208,7 +237,7 @@ const CHANGED_MEANWHILE = refusal("access_denied", "the configuration changed wh
 /** Serves it for as long as the conditions hold under which it was allowed. */
 async function watched(
   exchange: Exchange,
-  decided: ReleasedRequest,
+  decided: ReservedRequest,
   recorded: RecordedDecision,
   parts: GatewayParts,
   outcome: Outcome,
@@ -231,7 +260,7 @@ async function watched(
 /** Stages 7 to 12. Returns a refusal while nothing of the answer has been sent yet. */
 async function serve(
   exchange: Exchange,
-  { released, caller, matched }: ReleasedRequest,
+  { released, caller, matched, reservation }: ReservedRequest,
   recorded: RecordedDecision,
   parts: GatewayParts,
   outcome: Outcome,
@@ -259,6 +288,7 @@ async function serve(
   if (!isDurable) return NOT_DURABLE;
   if (gone.isOver) throw new Error("ended before the request was sent");
   const counted = { ...request.value, body: outcome.counted(request.value.body) };
+  reservation?.sent();
   const send = asksForUpgrade(exchange.request.headers) ? shakeHands : sendUpstream;
   const sent = await send(connection.value, counted, gone);
   if (!sent.ok) return sent.reason;
@@ -275,7 +305,10 @@ async function serve(
   if (!still.ok) return still.reason;
   const meter = new UsageMeter(matched.workload.profile, clean.value.contentType);
   outcome.answering(clean.value, meter);
-  const receipt = receiptHeaders(recorded.id, clean.value.status);
+  const receipt = [
+    ...receiptHeaders(recorded.id, clean.value.status),
+    ...(reservation?.headers(parts.clock.now()) ?? []),
+  ];
   if (stream !== undefined) {
     const conversation = {
       caller,
@@ -328,7 +361,7 @@ function decisionRecord(
   caller: Caller,
   parts: GatewayParts,
   { canonical, caller: identified, matched, judgement = NOTHING_TO_JUDGE }: Progress,
-  decided: Result<ReleasedRequest, Refusal>,
+  decided: Result<ReservedRequest, Refusal>,
 ): DecisionRecord {
   const allow = decided.ok ? decided.value.allow : undefined;
   const approval = decided.ok ? decided.value.released.approval : undefined;
@@ -358,5 +391,6 @@ function decisionRecord(
     approval: approval?.id ?? refused?.approval?.id,
     approvedBy: approval?.by,
     requestDigest: approval?.digest ?? refused?.approval?.digest,
+    reserved: decided.ok ? decided.value.reservation?.figures : undefined,
   };
 }

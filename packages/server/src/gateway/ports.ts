@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the gateway needs from outside, as small ports: it can run without a database. */
+import type { CompiledBudgets } from "../budget/compile-budgets.ts";
 import type { Matcher } from "../guard/pattern-matcher.ts";
 import type { Instant } from "../kernel/clock.ts";
 import type { Result } from "../kernel/result.ts";
@@ -41,6 +42,8 @@ export interface Snapshot {
   /** By `host:port`. */
   readonly byAuthority: ReadonlyMap<string, GatewayWorkload>;
   readonly policyDigest: string;
+  /** Absent where there are none. */
+  readonly budgets?: CompiledBudgets;
   decide(request: AccessRequest): Decision;
   /** What has to be judged before it is decided what this agent may do there, by name; mostly nothing. */
   conditionsOf(agent: string, serverWorkload: string): readonly CompiledCondition[];
@@ -165,6 +168,8 @@ export interface DecisionRecord {
   readonly approvedBy?: readonly string[] | undefined;
   /** SHA-256 of the request as a person was shown it. */
   readonly requestDigest?: string | undefined;
+  /** What was reserved, as `budget/unit=amount`; absent where no budget counted it. */
+  readonly reserved?: readonly string[] | undefined;
 }
 
 export interface OutcomeRecord {
@@ -180,6 +185,8 @@ export interface OutcomeRecord {
   readonly durationMs: number;
   readonly usage?: Readonly<Record<string, number>> | undefined;
   readonly scrubbed: number;
+  /** What its budgets were charged, as `budget/unit=amount`. */
+  readonly charged?: readonly string[] | undefined;
   readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
   /** Why it was refused or cut, where there is more to say than the code. */
   readonly reasons?: readonly string[] | undefined;

@@ -60,12 +60,23 @@ function refusalAnswer(
     ["content-length", String(bytes.length)],
     ["cache-control", "no-store"],
     ["proxy-status", `postern; error=${definition.proxyError}; details="${reason.code}"`],
-    // The OpenAI and Anthropic SDKs obey it: what will not change is not tried again.
-    ["x-should-retry", String(definition.retryable)],
+    // The OpenAI and Anthropic SDKs obey it: what will not change soon is not tried again.
+    ["x-should-retry", String(isWorthWaiting(reason))],
+    ...(reason.headers ?? []).map(([name, value]): [string, string] => [name, value]),
   ];
   if (reason.code === "approval_required") headers.push(["retry-after", String(RETRY_APPROVAL)]);
+  if (reason.retryAfter !== undefined) headers.push(["retry-after", String(reason.retryAfter)]);
   if (auditId !== undefined) headers.push(["postern-audit-id", auditId]);
   return { status: definition.status, title: definition.title, headers, body: bytes };
+}
+
+/** Seconds for which a client is told to wait and ask by itself. */
+const SHORT = 60;
+
+function isWorthWaiting({ code, retryAfter }: Refusal): boolean {
+  if (!PROBLEMS[code].retryable) return false;
+  // A budget that cannot hold the request at all says no time.
+  return code === "budget_exhausted" ? (retryAfter ?? SHORT + 1) <= SHORT : true;
 }
 
 /** What an answer of the upstream carries besides its own headers. */

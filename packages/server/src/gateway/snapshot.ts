@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Compiles the published state into what the gateway reads on each request. */
 import type { ResourceOf } from "@postern/contract";
+import { CompiledBudgets } from "../budget/compile-budgets.ts";
 import type { CompiledPolicies } from "../policy/compile.ts";
 import { decide } from "../policy/decide.ts";
 import { approvalRulesOf } from "../policy/approval-rules.ts";
@@ -40,9 +41,16 @@ export function buildSnapshot(
     byAuthority,
     policyDigest: source.policies.digest,
     approvalRules: approvalRulesOf(source.resources),
+    ...budgetsOf(source.resources),
     decide: (request) => decide(source.policies, request),
     conditionsOf: (agent, workload) => source.policies.sliceOf(agent, workload)?.conditions ?? [],
   };
+}
+
+/** Where there are none, a request costs nothing more. */
+function budgetsOf(resources: ResourceSet): { readonly budgets?: CompiledBudgets } {
+  const budgets = resources.all("Budget");
+  return budgets.length === 0 ? {} : { budgets: new CompiledBudgets(budgets, resources.all("Agent")) };
 }
 
 function gatewayAgent({ metadata, spec }: ResourceOf<"Agent">, cut: ReadonlySet<string>): GatewayAgent {

@@ -8,6 +8,7 @@
 import type { Place, Resource, ResourceKind, ResourceOf } from "@postern/contract";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { checkApproval, sharedIdentities } from "./check-approvals.ts";
+import { budgetReferences, checkBudget } from "./check-budget.ts";
 import { checkSelectors, checkTrustProvider } from "./check-attestation.ts";
 import { checkSpiffeIds } from "./check-spiffe-ids.ts";
 import { checkServerWorkload } from "./check-server-workload.ts";
@@ -36,6 +37,7 @@ export function checkResources(next: ResourceSet, context: CheckContext, placeOf
     ...checkSpiffeIds(next, context.trustDomain),
     ...next.all("AccessPolicy").flatMap((policy) => checkPolicy(policy, next, context.profiles)),
     ...next.all("AccessPolicy").flatMap((policy) => checkApproval(policy, next, context.profiles)),
+    ...next.all("Budget").flatMap((budget) => checkBudget(budget, next)),
   ];
   return findings.map(({ resource, path, message }) => ({ ...placeOf(resource, path), message }));
 }
@@ -82,6 +84,8 @@ function referencesOf(resource: Resource): Reference[] {
         name,
         path: ["spec", "serverWorkloads", index],
       }));
+    case "Budget":
+      return budgetReferences(resource);
     case "AccessPolicy": {
       const { agents, approval, serverWorkload, credentialProvider, conditions = [] } = resource.spec;
       return [

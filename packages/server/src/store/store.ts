@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What the server remembers: one small interface per aggregate, so that each can be replaced alone. */
+import type { BudgetLedger } from "../budget/ledger.ts";
 import type { ChangeFeed, Epochs } from "./changes.ts";
 import type { ApprovalStore } from "./approval-store.ts";
 import type { AuthorityStore } from "./authority-store.ts";
@@ -21,6 +22,7 @@ export interface Store {
   readonly evidence: EvidenceStore;
   readonly joinTokens: JoinTokenStore;
   readonly approvals: ApprovalStore;
+  readonly budgets: BudgetLedger;
   epochs(): Promise<Epochs>;
   /** Absent where no other server can change anything here. */
   readonly feed?: ChangeFeed;

@@ -43,5 +43,6 @@ function decisionInput(record: DecisionRecord): DecisionInput {
     approval: record.approval,
     approvedBy: record.approvedBy,
     requestDigest: record.requestDigest,
+    reserved: record.reserved,
   };
 }

@@ -108,7 +108,7 @@ export class Outcome {
     this.#ended = how;
   }
 
-  record(agent: string | undefined, serverWorkload: string | undefined): void {
+  record(agent: string | undefined, serverWorkload: string | undefined, charged?: readonly string[]): void {
     const now = this.#clock.now();
     const usage = this.#meter?.finish();
     const record: OutcomeRecord = {
@@ -126,6 +126,7 @@ export class Outcome {
       code: this.#code,
       usage,
       ...(this.#reasons === undefined ? {} : { reasons: this.#reasons }),
+      charged,
     };
     try {
       this.#audit.outcome(record);

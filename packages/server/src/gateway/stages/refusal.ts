@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ProblemCode } from "@postern/contract";
+import type { HeaderList } from "../http/messages.ts";
 
 /** Why a stage stops a request. `detail` goes to the agent: it holds no secret and nothing of other agents. */
 export interface Refusal {
@@ -14,6 +15,10 @@ export interface Refusal {
     readonly digest: string;
     readonly expiresAt: string;
   };
+  /** Seconds after which the same request may pass. */
+  readonly retryAfter?: number;
+  /** More headers for the answer. */
+  readonly headers?: HeaderList;
 }
 
 export const refusal = (code: ProblemCode, detail: string, reasons?: readonly string[]): Refusal => ({

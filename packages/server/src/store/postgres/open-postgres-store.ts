@@ -6,6 +6,8 @@ import { migrate } from "../sql/migrate.ts";
 import { sqlStore } from "../sql/sql-store.ts";
 import type { Database, Tables } from "../sql/tables.ts";
 import type { Store } from "../store.ts";
+import { BUDGET_FUNCTIONS } from "./budget-functions.ts";
+import { PostgresBudgetLedger } from "./budget-ledger.ts";
 import { CHANNEL, postgresChangeFeed } from "./change-feed.ts";
 import { parseDatabaseUrl } from "./connection-settings.ts";
 import { postgresDialect } from "./dialect.ts";
@@ -25,8 +27,10 @@ export async function openPostgresStore(options: {
 }): Promise<Store> {
   const settings = parseDatabaseUrl(options.url);
   const db = new Kysely<Tables>({ dialect: postgresDialect(settings) });
+  let budgets: PostgresBudgetLedger;
   try {
     await migrateAlone(db, options.clock);
+    budgets = await PostgresBudgetLedger.open(db);
   } catch (error) {
     await db.destroy();
     throw postgresFault(error, settings.shown);
@@ -37,9 +41,12 @@ export async function openPostgresStore(options: {
     },
     // PostgreSQL's files are its own: what was deleted leaves them with its VACUUM and its old log.
     scrubFiles() {},
-    close: () => db.destroy(),
+    async close() {
+      await budgets.close();
+      await db.destroy();
+    },
   });
-  return { ...store, feed: postgresChangeFeed(settings, options.lookEvery) };
+  return { ...store, budgets, feed: postgresChangeFeed(settings, options.lookEvery) };
 }
 
 /** Servers that start at the same time do this one after the other. */
@@ -48,6 +55,7 @@ function migrateAlone(db: Kysely<Tables>, clock: Clock): Promise<void> {
     await sql`select pg_advisory_lock(${MIGRATION_LOCK}::bigint)`.execute(connection);
     try {
       await migrate(connection, WORDS, clock);
+      for (const definition of BUDGET_FUNCTIONS) await sql.raw(definition).execute(connection);
     } finally {
       await sql`select pg_advisory_unlock(${MIGRATION_LOCK}::bigint)`.execute(connection);
     }

@@ -148,6 +148,40 @@ const approvals: Migration = {
   ],
 };
 
+/** What is used of budgets. */
+const budgetCounters: Migration = {
+  name: "counters of budgets",
+  statements: ({ bigint, tableOptions }) =>
+    bigint === "integer"
+      ? [
+          `create table budget_counters (
+             key text primary key not null,
+             used integer not null,
+             ends_at integer not null
+           ) ${tableOptions}`,
+        ]
+      : [
+          // Several servers: who holds what is in the database, and comes back when they are gone.
+          `create table budget_counters (
+             key text primary key not null,
+             used bigint not null,
+             reserved bigint not null,
+             ends_at bigint not null
+           )`,
+          `create table budget_holders (holder text primary key not null, alive_until bigint not null)`,
+          `create table budget_reservations (
+             id text primary key not null,
+             holder text not null,
+             keys text[] not null,
+             keeps bigint[] not null,
+             holds bigint[] not null,
+             ends_at bigint not null,
+             is_held boolean not null default true
+           )`,
+          `create index budget_reservations_held on budget_reservations (holder) where is_held`,
+        ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
 export const MIGRATIONS: readonly Migration[] = [
   firstTables,
@@ -156,4 +190,5 @@ export const MIGRATIONS: readonly Migration[] = [
   authorities,
   joinTokens,
   approvals,
+  budgetCounters,
 ];

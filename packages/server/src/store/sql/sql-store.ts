@@ -22,7 +22,7 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-export function sqlStore(db: Database, clock: Clock, engine: Engine): Store {
+export function sqlStore(db: Database, clock: Clock, engine: Engine): Omit<Store, "budgets"> {
   const { announce } = engine;
   return {
     resources: sqlResourceStore(db, clock, announce),

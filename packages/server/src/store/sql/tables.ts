@@ -64,6 +64,9 @@ export interface Tables {
     changed_at: number;
   };
   first_uses: { key: string; used_at: number };
+  /** Without `reserved` in the embedded store, which keeps that in memory. */
+  budget_counters: { key: string; used: number; reserved: number; ends_at: number };
+  budget_holders: { holder: string; alive_until: number };
   used_evidence: { digest: string; expires_at: number };
 }
 

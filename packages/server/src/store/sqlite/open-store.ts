@@ -9,6 +9,7 @@ import { sqlStore } from "../sql/sql-store.ts";
 import type { Tables } from "../sql/tables.ts";
 import type { Store } from "../store.ts";
 import { prepareDataFolder, preparePrivateFile } from "./data-folder.ts";
+import { EmbeddedBudgetLedger } from "./budget-ledger.ts";
 import { openDatabase } from "./open-database.ts";
 import { nodeSqliteDialect } from "./dialect.ts";
 import { lockDataFolder } from "./folder-lock.ts";
@@ -29,16 +30,18 @@ export async function openStore(options: { readonly file: string; readonly clock
     const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(database, file) });
     await migrate(db, WORDS, options.clock);
     const opened = database;
+    const budgets = new EmbeddedBudgetLedger(file, options.clock);
     const store = sqlStore(db, options.clock, {
       announce: async () => {},
       // The log still holds the pages as they were before the deletion.
       scrubFiles: () => checkpoint(opened, file),
       async close() {
+        await budgets.close();
         await db.destroy();
         lock.release();
       },
     });
-    return { ...store, copyTo: (target) => copyDatabase(file, target) };
+    return { ...store, budgets, copyTo: (target) => copyDatabase(file, target) };
   } catch (error) {
     if (database?.isOpen) database.close();
     lock.release();

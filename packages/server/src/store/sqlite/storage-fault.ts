@@ -14,6 +14,12 @@ const MEANING: Readonly<Record<number, string>> = {
   26: "is not a database of postern: restore a backup, or move the file away to start empty",
 };
 
+/** Somebody else is writing. */
+export const isBusy = (error: unknown): boolean => {
+  const code = (error as { errcode?: unknown } | undefined)?.errcode;
+  return typeof code === "number" && (code & 0xff) === 5;
+};
+
 /** A Fault that names the file and the next step. Faults pass through. */
 export function storageFault(error: unknown, file: string): Fault {
   if (error instanceof Fault) return error;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Budgets of the real product: never more than there is, also when the server is killed in the middle. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { startPostern, startStandIns, type Postern, type StandIns } from "@postern/testkit";
+import type { Answer } from "./http-answer.ts";
+import { RunningAgent } from "./run-agent.ts";
+
+const AGENTS = ["first-agent", "second-agent"] as const;
+
+let standIns: StandIns;
+let folder: string;
+let postern: Postern;
+let agent: RunningAgent;
+
+beforeAll(async () => {
+  standIns = await startStandIns({ endlessInterval: 10 });
+  folder = mkdtempSync(join(tmpdir(), "postern-budgets-"));
+  postern = await startPostern({ folder });
+  for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
+  await postern.apply(standIns.resources({ agents: AGENTS }));
+  agent = await RunningAgent.start({ folder, agent: "first-agent" });
+});
+
+afterAll(async () => {
+  await agent?.stop();
+  await postern?.stop();
+  await standIns?.close();
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+});
+
+beforeEach(() => standIns.openai.forgetRequests());
+
+const budget = (name: string, limits: string, more = ""): string =>
+  `kind: Budget\nmetadata: { name: ${name} }\nspec:\n  appliesTo: { agents: [first-agent] }\n  period: month\n  limits: ${limits}\n${more}`;
+
+function chat(by: RunningAgent, more: object = {}): string {
+  const body = JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "hi" }], ...more });
+  return `POST /openai/v1/chat/completions HTTP/1.1\r\nHost: ${by.authority}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+/** Calls on `lanes` connections at once, each as often as it says; what breaks off counts as nothing. */
+async function race(by: RunningAgent, lanes: number, each: number): Promise<Answer[]> {
+  const answers: Answer[] = [];
+  await Promise.allSettled(
+    Array.from({ length: lanes }, async () => {
+      const connection = by.connect();
+      for (let turn = 0; turn < each; turn++) {
+        connection.write(chat(by));
+        answers.push(await connection.answer());
+      }
+      connection.destroy();
+    }),
+  );
+  return answers;
+}
+
+const statuses = (answers: readonly Answer[], status: number): number =>
+  answers.filter((answer) => answer.status === status).length;
+
+describe("500 racing calls against a budget for 200", () => {
+  it("are admitted exactly 200 times", async () => {
+    await postern.apply(budget("race", "{ requests: 200 }"));
+    const answers = await race(agent, 50, 10);
+    expect(answers).toHaveLength(500);
+    expect(statuses(answers, 200)).toBe(200);
+    expect(statuses(answers, 429)).toBe(300);
+    expect(standIns.openai.requests).toHaveLength(200);
+    await postern.postern(["delete", "Budget", "race"]);
+  });
+
+  it("are admitted exactly 200 times in all while the server is killed in between", async () => {
+    await postern.apply(budget("killed", "{ requests: 200 }"));
+    let answered = 0;
+    for (let round = 0; round < 4; round++) {
+      const before = standIns.openai.requests.length;
+      const racing = race(agent, 10, 50);
+      await expect.poll(() => standIns.openai.requests.length, { interval: 1 }).toBeGreaterThan(before + 15);
+      process.kill(postern.server.pid, "SIGKILL");
+      answered += statuses(await racing, 200);
+      await agent.stop();
+      await postern.stop();
+      postern = await startPostern({ folder });
+      agent = await RunningAgent.start({ folder, agent: "first-agent" });
+    }
+    answered += statuses(await race(agent, 10, 50), 200);
+    // What was admitted and killed before it left or before its answer came is used, too.
+    expect(standIns.openai.requests.length).toBeLessThanOrEqual(200);
+    expect(answered).toBeLessThanOrEqual(standIns.openai.requests.length);
+    expect(answered).toBeGreaterThan(100);
+    expect(statuses(await race(agent, 5, 5), 429)).toBe(25);
+    process.stderr.write(`4 kills: ${answered} answered, ${standIns.openai.requests.length} sent, of 200\n`);
+    await postern.postern(["delete", "Budget", "killed"]);
+  });
+});
+
+describe("an answer", () => {
+  it("says what is left, and a refusal when there is more", async () => {
+    await postern.apply(budget("tiny", "{ requests: 1 }", "  timeZone: Europe/Berlin\n"));
+    const passed = await agent.send(chat(agent));
+    expect(passed.status).toBe(200);
+    expect(passed.headers["ratelimit"]).toMatch(/^"tiny\/requests";r=0;t=\d+$/);
+    expect(passed.headers["ratelimit-policy"]).toMatch(/^"tiny\/requests";q=1;qu="requests";w=\d+$/);
+    const refused = await agent.send(chat(agent));
+    expect(refused).toMatchObject({ status: 429, code: "budget_exhausted" });
+    expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+    expect(refused.headers["ratelimit"]).toMatch(/r=0/);
+    // A month is too long to wait for: SDKs must not try again by themselves.
+    expect(refused.headers["x-should-retry"]).toBe("false");
+    const id = refused.headers["postern-audit-id"]!;
+    const why = await postern.postern(["why", id]);
+    expect(why.stdout).toContain("budget_exhausted");
+    await postern.postern(["delete", "Budget", "tiny"]);
+    expect((await agent.send(chat(agent))).status).toBe(200);
+  });
+
+  it("is not charged where the request was refused by something else", async () => {
+    await postern.apply(budget("other", "{ requests: 2 }"));
+    expect((await agent.send(chat(agent, { model: "gpt-5" }))).code).toBe("access_denied");
+    expect((await agent.send(chat(agent))).status).toBe(200);
+    expect((await agent.send(chat(agent))).status).toBe(200);
+    expect((await agent.send(chat(agent))).status).toBe(429);
+    await postern.postern(["delete", "Budget", "other"]);
+  });
+});
