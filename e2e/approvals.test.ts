@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a person has to say yes to: asked, shown to the byte, released once, over time-outs and restarts. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { startPostern, startStandIns, type Postern, type StandIns } from "@postern/testkit";
+import {
+  POSTERN,
+  startPostern,
+  startProgram,
+  startStandIns,
+  type Postern,
+  type StandIns,
+} from "@postern/testkit";
 import { RunningAgent } from "./run-agent.ts";
 
 const UID = process.getuid!();
@@ -154,5 +161,187 @@ describe("a request that needs a person", () => {
     agent = await RunningAgent.start({ folder, agent: "agent" });
     expect((await ask("restart")).status).toBe(200);
     expect((await ask("restart")).code).toBe("approval_required");
+  });
+});
+
+describe("what nobody can be shown is refused at once", () => {
+  const refused = async (lines: readonly string[], body = "") => {
+    const head = ["POST /openai/v1/files HTTP/1.1", `Host: ${agent.authority}`, ...lines].join("\r\n");
+    const { code, status, body: problem } = await agent.send(`${head}\r\n\r\n${body}`);
+    return { code, status, reasons: (JSON.parse(problem.toString()) as { reasons?: string[] }).reasons };
+  };
+  beforeAll(() =>
+    postern.apply(resources({}).replaceAll(/allow: \{"models":.*\}/g, "allow: { everything: true }")),
+  );
+  afterAll(() => postern.apply(resources({})));
+
+  it("a body that is larger than is kept, before it was read", async () => {
+    expect(await refused(["Content-Length: 1048577"])).toEqual({
+      ...{ status: 413, code: "request_too_large", reasons: ["approval_impossible"] },
+    });
+  });
+
+  it("a body that only turns out to be", async () => {
+    const piece = `${(65_536).toString(16)}\r\n${"x".repeat(65_536)}\r\n`;
+    expect(await refused(["Transfer-Encoding: chunked"], piece.repeat(17))).toMatchObject({
+      ...{ status: 413, reasons: ["approval_impossible"] },
+    });
+  });
+
+  it("a compressed body", async () => {
+    const lines = ["Content-Encoding: gzip", "Content-Length: 3"];
+    expect(await refused(lines, "abc")).toMatchObject({ code: "request_malformed" });
+  });
+
+  it("a WebSocket", async () => {
+    const head = [
+      `GET /openai/v1/realtime?model=gpt-realtime HTTP/1.1\r\nHost: ${agent.authority}`,
+      "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13",
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
+    const { code, body } = await agent.send(`${head.join("\r\n")}\r\n\r\n`);
+    expect(code).toBe("access_denied");
+    expect(JSON.parse(body.toString())).toMatchObject({ reasons: ["approval_impossible"] });
+    expect(standIns.openai.requests).toHaveLength(0);
+  });
+
+  it("but a body that streams in is, whole, once it is there", async () => {
+    const head = `POST /openai/v1/unknown HTTP/1.1\r\nHost: ${agent.authority}\r\nTransfer-Encoding: chunked`;
+    const { body } = await agent.send(`${head}\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n`);
+    const { approval } = JSON.parse(body.toString()) as Waiting;
+    const shown = await postern.postern(["approvals", "show", approval.id]);
+    expect(shown.stdout).toContain("  | POST /v1/unknown\n");
+    expect(shown.stdout).toContain("body, 5 bytes:\n  | abcde");
+  });
+});
+
+describe("a person's terminal", () => {
+  it("shows what an agent wrote as what it is", async () => {
+    const evil = "\u001b[2J\nneeds 0 of nobody\r\u202Eapproved";
+    const { approval } = await ask(evil);
+    for (const words of [["show", approval!.id], ["list"]]) {
+      // eslint-disable-next-line no-await-in-loop
+      const { stdout } = await postern.postern(["approvals", ...words]);
+      expect(stdout).toContain(approval!.id);
+      // eslint-disable-next-line no-control-regex
+      expect(stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]/);
+      expect(stdout).not.toMatch(/^needs 0/m);
+    }
+  });
+});
+
+describe("a client", () => {
+  const holding = { wait: 30 };
+  beforeAll(() => postern.apply(resources(holding)));
+  afterAll(() => postern.apply(resources({})));
+
+  const pending = async (): Promise<string> => {
+    for (;;) {
+      // eslint-disable-next-line no-await-in-loop
+      const { stdout } = await postern.postern(["approvals", "list", "--json"]);
+      const { approvals } = JSON.parse(stdout) as { approvals: { id: string; policies: string[] }[] };
+      const [newest] = approvals;
+      if (newest !== undefined && !known.has(newest.id)) {
+        known.add(newest.id);
+        return newest.id;
+      }
+    }
+  };
+  const known = new Set<string>();
+  beforeAll(async () => {
+    const { stdout } = await postern.postern(["approvals", "list", "--json"]);
+    for (const { id } of (JSON.parse(stdout) as { approvals: { id: string }[] }).approvals) known.add(id);
+  });
+
+  it("that is held gets its answer as soon as somebody says yes", async () => {
+    const answer = ask("held");
+    await say("approve", await pending());
+    expect((await answer).status).toBe(200);
+  });
+
+  it("that is held learns of a no at once", async () => {
+    const answer = ask("held in vain");
+    await say("deny", await pending());
+    expect(await answer).toMatchObject({ code: "access_denied" });
+  });
+
+  it("that gave up finds the yes when it comes back", async () => {
+    const connection = agent.connect();
+    connection.write(chat("impatient"));
+    const id = await pending();
+    connection.destroy();
+    await say("approve", id);
+    expect(standIns.openai.requests).toHaveLength(0);
+    expect((await ask("impatient")).status).toBe(200);
+    expect(standIns.openai.requests).toHaveLength(1);
+  });
+
+  it("that was cut while it was held gets nothing, whatever is said then", async () => {
+    const connection = agent.connect();
+    connection.write(chat("cut while held"));
+    const id = await pending();
+    await postern.postern(["cut", "agent"]);
+    await connection.closed();
+    await say("approve", id);
+    expect((await ask("cut while held")).code).toBe("agent_quarantined");
+    await postern.postern(["restore", "agent"]);
+    expect(standIns.openai.requests).toHaveLength(0);
+    expect((await ask("cut while held")).status).toBe(200);
+  });
+});
+
+describe("nobody says yes to their own request", () => {
+  const words = (id: string): string => `approvals approve ${id}`;
+
+  it("from inside the agent's run, isolated or not", async () => {
+    const { approval } = await ask("from inside");
+    for (const isolation of [[], ["--no-isolate"]]) {
+      const command = [
+        "run",
+        ...isolation,
+        "--agent",
+        "agent",
+        "--",
+        POSTERN,
+        ...[...words(approval!.id).split(" "), "--data", postern.folder],
+      ];
+      // eslint-disable-next-line no-await-in-loop
+      const { code, stderr } = await postern.postern(command);
+      expect(code).not.toBe(0);
+      if (isolation.length > 0) expect(stderr).toContain("no agent approves");
+    }
+    expect((await ask("from inside")).code).toBe("approval_required");
+  });
+
+  it("from the program that started the run", async () => {
+    const { approval } = await ask("from outside");
+    const script = `"$1" run --agent agent -- sh -c 'echo up; exec sleep 60' | { read up; "$1" ${words(approval!.id)}; echo "code $?"; }`;
+    const owner = startProgram("sh", ["-c", script, "sh", POSTERN], {
+      env: { POSTERN_HOME: postern.folder },
+    });
+    expect(await owner.line((line) => line.startsWith("code "))).toBe("code 1");
+    expect(owner.stderr).toContain("approve from another terminal");
+    await owner.stop();
+    expect((await ask("from outside")).code).toBe("approval_required");
+    expect(await say("approve", approval!.id)).toMatchObject({ code: 0 });
+  });
+
+  it("as the owner of the agent", async () => {
+    await postern.apply(resources({}).replace("  purpose: calls", "  owner: ann\n  purpose: calls"));
+    const { approval } = await ask("by the owner");
+    const said = await say("approve", approval!.id);
+    expect(said.code).toBe(1);
+    expect(said.stderr).toContain("somebody else has to approve");
+    await postern.apply(resources({}));
+  });
+
+  it("alone, where two have to", async () => {
+    const bob = 'kind: Approver\nmetadata: { name: bob }\nspec: { identities: ["slack:UBOB"] }\n---\n';
+    await postern.apply(bob + resources({ needed: 2, approvers: ["ann", "bob"] }));
+    const { approval } = await ask("two persons");
+    expect(await say("approve", approval!.id)).toMatchObject({ code: 0 });
+    expect((await say("approve", approval!.id)).stderr).toContain("said yes already");
+    expect((await ask("two persons")).code).toBe("approval_required");
+    expect(standIns.openai.requests).toHaveLength(0);
   });
 });

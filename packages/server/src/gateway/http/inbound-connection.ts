@@ -103,6 +103,7 @@ export class InboundConnection {
       return this.#refuse("the connection ended within a request");
     // An agent may say that it has nothing more to send, and still wait for its answer.
     if (this.#current === undefined) this.#close();
+    else this.#current.leave();
   };
 
   readonly #onClose = (): void => {

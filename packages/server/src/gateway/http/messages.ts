@@ -43,6 +43,8 @@ export interface Exchange {
   readonly entrance: Entrance;
   /** Comes when the agent goes away or the exchange is destroyed before the answer is complete. */
   readonly gone: Ending;
+  /** Comes when the agent has said that it sends nothing more: it waits for its answer all the same, or has given up. */
+  readonly leaving: Ending;
   /** Begins the answer; once. Its head leaves with the first piece, or at the end of this turn. */
   startAnswer(head: AnswerHead): AnswerBody;
   /**

@@ -21,6 +21,9 @@ export class OpenRequest implements Exchange {
   readonly entrance: Entrance;
   readonly gone = new Ending();
   readonly body: BodyQueue;
+  /** Made for who asks: hardly anybody does. */
+  #leaving: Ending | undefined;
+  #isLeaving = false;
   readonly #socket: Duplex;
   readonly #head: RequestHead;
   readonly #hooks: ConnectionHooks;
@@ -43,6 +46,18 @@ export class OpenRequest implements Exchange {
 
   get isAnswering(): boolean {
     return this.#state === "answering";
+  }
+
+  get leaving(): Ending {
+    this.#leaving ??= new Ending();
+    if (this.#isLeaving || this.gone.isOver) this.#leaving.end();
+    return this.#leaving;
+  }
+
+  /** The agent sends nothing more. */
+  leave(): void {
+    this.#isLeaving = true;
+    this.#leaving?.end();
   }
 
   startAnswer(head: AnswerHead): AnswerBody {
@@ -80,6 +95,7 @@ export class OpenRequest implements Exchange {
     this.#state = "lost";
     this.body.fail(new Error("agent went away"));
     this.gone.end();
+    this.#leaving?.end();
   }
 
   #expectOpen(): void {

@@ -79,7 +79,9 @@ export async function awaitApproval(
     let answer = await ask(now);
     if (answer.status === "pending") {
       const wait = Math.min(...now.rules.map((rule) => rule.wait));
-      if (await approvals.settled(answer.id, now.caller.agent, 1000 * wait, exchange.gone)) {
+      const isSettled = await approvals.settled(answer.id, now.caller.agent, 1000 * wait, exchange.leaving);
+      // Whoever gave up meanwhile will ask again: the yes is kept for that.
+      if (isSettled && !exchange.leaving.isOver) {
         // It took a while: what allowed it then is asked again.
         const again = await decideAgain(matched);
         if (!again.ok) return again;
