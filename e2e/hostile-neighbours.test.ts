@@ -204,7 +204,8 @@ describe("an agent that", () => {
     // What two sockets' buffers hold, and then no more comes.
     await expect.poll(() => isStill(() => poured), patiently).toBe(true);
     expect(poured / 50).toBeLessThan(32 * 1024 * 1024);
-    expect(residentMb() - before).toBeLessThan(700);
+    // Five are usual; it was 250 while pieces that had been passed on stayed in memory.
+    expect(residentMb() - before).toBeLessThan(100);
   });
 
   it("asks as fast as it can on 256 connections leaves its neighbour time", async () => {

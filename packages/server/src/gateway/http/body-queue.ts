@@ -88,8 +88,9 @@ export class BodyQueue implements MessageBody {
     const piece = this.#pieces[this.#next];
     if (piece !== undefined) {
       this.#next++;
-      if (this.#next === this.#pieces.length) {
-        this.#pieces = [];
+      // While a slow reader never gets to the end, what it has read may not stay here.
+      if (this.#next * 2 >= this.#pieces.length) {
+        this.#pieces = this.#pieces.slice(this.#next);
         this.#next = 0;
       }
       this.#size -= piece.length;
