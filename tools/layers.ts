@@ -32,9 +32,10 @@ export const ROWS: readonly Row[] = [
     reason: "the store keeps sealed bytes and the keys open them: neither alone is worth stealing",
   },
   {
-    modules: ["attestation", "credentials", "audit"],
+    modules: ["attestation", "credentials", "audit", "facts"],
     mayImport: [0, 1, 2, 3],
-    reason: "who calls, with which secret, and what is written about it are three questions",
+    reason:
+      "who calls, with which secret, what is written about it, and what is known besides are four questions",
   },
   {
     modules: ["issuer", "sts", "governance"],

@@ -164,7 +164,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "CredentialProvider.secret": "The name that was given to `postern secret set`. It must be set before.",
   "CredentialProvider.serverWorkloads":
     "Server workloads that it may be sent to. It is never sent anywhere else.",
-  "AccessCondition.kind": "What it is about: `time`.",
+  "AccessCondition.kind":
+    "`time`: when it is. `region`: where the caller is. `attested`: what is known of it. `delegation`: in whose name it acts. `request`: what it asks for.",
   "AccessCondition.zone": "`time`: IANA name of the time zone whose clocks count.",
   "AccessCondition.weekdays": "`time`: `monday` to `sunday`; every day where absent.",
   "AccessCondition.hours":
@@ -174,6 +175,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.holidays": "`time`: days on which it does not hold.",
   "Approver.identities":
     "How the person is recognised: `uid:NUMBER`, an account that may open the operators' socket, or `slack:MEMBERID`. One belongs to one person only.",
+<<<<<<< HEAD
   "Budget.appliesTo": "Which requests it counts. Every field that is there must hold.",
   "Budget.appliesTo.agents": "Names of agents.",
   "Budget.appliesTo.owners": "Teams: agents with one of these as `spec.owner`.",
@@ -187,6 +189,40 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "Budget.timeZone": "A name of the IANA database, such as `Europe/Berlin`.",
   "Budget.limits": "How much there is in one period. At least one.",
   "Budget.limits.requests": "Requests that were sent to the server workload, whatever it answered.",
+=======
+  "AccessCondition.of":
+    "`region`: whose place it is about, the `caller` or the `machine` of this server. A process of this machine is where the machine is.",
+  "AccessCondition.countries": "`region`: codes of ISO 3166-1, such as `DE`; needs `--geoip-file`.",
+  "AccessCondition.continents": "`region`: `AF`, `AN`, `AS`, `EU`, `NA`, `OC`, `SA`; needs `--geoip-file`.",
+  "AccessCondition.networks": "`region`: networks that the address is in, such as `10.1.0.0/16`.",
+  "AccessCondition.selectors":
+    "`region`: facts about the caller that name a region of its cloud, such as `aws-ec2:region=eu-central-1`; one is enough.",
+  "AccessCondition.allOf": "`attested`: facts about the caller that must all be attested, compared exactly.",
+  "AccessCondition.anyOf": "`attested`: facts of which one must be attested.",
+  "AccessCondition.noneOf":
+    "`attested`: facts that must not be. Another value of the same name must be attested: who shows nothing does not pass.",
+  "AccessCondition.anyOfPatterns":
+    "`attested`: more for `anyOf`, in whose value `*` stands for any run of characters.",
+  "AccessCondition.noneOfPatterns": "`attested`: more for `noneOf`, with `*` in the value.",
+  "AccessCondition.minDepth": "`delegation`: the fewest hands it must have come through.",
+  "AccessCondition.maxDepth":
+    "`delegation`: the most hands it may have come through; 0 is the agent in its own name.",
+  "AccessCondition.subjects": "`delegation`: in whose name it may act, exactly.",
+  "AccessCondition.operations": "`request`: names of operations.",
+  "AccessCondition.models": "`request`: names of models, exactly.",
+  "AccessCondition.modelPatterns": "`request`: models; `*` stands for any run of characters.",
+  "AccessCondition.methods": "`request`: HTTP methods.",
+  "AccessCondition.paths": "`request`: paths, exactly, without query.",
+  "AccessCondition.pathPatterns": "`request`: paths; `*` stands for any run of characters, slashes too.",
+  "AccessCondition.body": "`request`: values of the JSON body that must all be so.",
+  "AccessCondition.body.pointer": "JSON pointer (RFC 6901), such as `/temperature`.",
+  "AccessCondition.body.equals": "The value, exactly: type, and every character as it is sent.",
+  "AccessCondition.body.in": "Values of which it must be one.",
+  "AccessCondition.body.min": "The least number.",
+  "AccessCondition.body.max": "The greatest number.",
+  "AccessCondition.body.absent": "It must not be there.",
+  "AccessCondition.body.orAbsent": "It may also not be there.",
+>>>>>>> 84bfaea (Add conditions on region, attested facts, delegation and the request, with values of its JSON body)
   "AccessPolicy.agents": "Names of agents.",
   "AccessPolicy.serverWorkload": "Name of one server workload.",
   "AccessPolicy.credentialProvider": "Name of the credential provider; needed where something is allowed.",

@@ -2,6 +2,7 @@
 /** Do all parsers of JSON find the same value in a field that `topLevelString` has read? */
 import { isUtf8 } from "node:buffer";
 import { topLevelString } from "../../packages/server/src/gateway/json-field.ts";
+import { valuesAt } from "../../packages/server/src/gateway/json-pointers.ts";
 import type { Choices } from "../choices.ts";
 import { demand, demandEqual, type FuzzTarget } from "../target.ts";
 
@@ -44,6 +45,26 @@ function parsed(text: string): { value: unknown } | undefined {
 
 async function check(input: Buffer): Promise<void> {
   for (const field of ["model", "tasks"]) await checkField(input, field);
+  await checkPointers(input);
+}
+
+const POINTERS = ["/model", "/a/model", "/a/0/tasks", "/tasks/1"];
+
+/** What is read is what JSON.parse finds, on whose way nothing stands twice. */
+async function checkPointers(input: Buffer): Promise<void> {
+  const facts = await valuesAt(input, POINTERS);
+  const json = isUtf8(input) ? parsed(input.toString("utf8")) : undefined;
+  if (json === undefined) return demandEqual(facts, undefined, "what is no JSON");
+  for (const pointer of facts === undefined ? [] : POINTERS) {
+    let value: unknown = json.value;
+    for (const token of pointer.split("/").slice(1))
+      value =
+        typeof value === "object" && value !== null && Object.hasOwn(value, token)
+          ? (value as Record<string, unknown>)[token]
+          : undefined;
+    const raw = facts?.at(pointer)?.raw.toString("utf8");
+    demandEqual(raw === undefined ? undefined : JSON.parse(raw), value, `the value at ${pointer}`);
+  }
 }
 
 async function checkField(input: Buffer, field: string): Promise<void> {
@@ -123,7 +144,11 @@ function make(choose: Choices): Buffer {
 }
 
 const target: FuzzTarget = {
-  parsers: ["packages/server/src/gateway/json-field.ts"],
+  parsers: [
+    "packages/server/src/gateway/json-field.ts",
+    "packages/server/src/gateway/json-pointers.ts",
+    "packages/server/src/gateway/json-scan.ts",
+  ],
   property:
     "What is read is what JSON.parse and readers that take the first, the last or any spelling of the field would find; everything else is refused.",
   words: [...KEYS.map((key) => `"${key}"`), ...VALUES, "{", "}", "[", "]", ",", ":", "\\u", "\\"].map(

@@ -40,8 +40,128 @@ const time = z
     "say when: `weekdays`, `hours`, `from` or `until`",
   );
 
+/** One verified fact, `kind:key=value`; matched exactly. */
+const selector = z
+  .string()
+  .max(4200)
+  .regex(/^[a-z0-9-]+:[a-z0-9-]+=.+$/, "write kind:key=value, such as kubernetes:namespace=prod");
+
+/** `*` in the value stands for any run of characters; kind and key are exact. */
+const selectorPattern = selector.max(500);
+
+const network = z.union([z.cidrv4(), z.cidrv6()], "use a network, such as 10.1.0.0/16 or 2001:db8::/32");
+
+const region = z
+  .strictObject({
+    kind: z.literal("region"),
+    /** Whose place it is about: of the one who calls, or of the machine that this server runs on. */
+    of: z.enum(["caller", "machine"]).default("caller"),
+    /** ISO 3166-1 alpha-2. */
+    countries: z
+      .array(z.string().regex(/^[A-Z]{2}$/, "use a country code of two capitals, such as DE"))
+      .min(1)
+      .max(250)
+      .optional(),
+    continents: z
+      .array(z.enum(["AF", "AN", "AS", "EU", "NA", "OC", "SA"]))
+      .min(1)
+      .max(7)
+      .optional(),
+    networks: z.array(network).min(1).max(500).optional(),
+    /** Facts that name a region of a cloud. */
+    selectors: z.array(selector).min(1).max(200).optional(),
+  })
+  .refine(
+    ({ countries, continents, networks, selectors }) =>
+      [countries, continents, networks, selectors].some((field) => field !== undefined),
+    "say where: `countries`, `continents`, `networks` or `selectors`",
+  );
+
+const attested = z
+  .strictObject({
+    kind: z.literal("attested"),
+    allOf: z.array(selector).min(1).max(50).optional(),
+    anyOf: z.array(selector).min(1).max(200).optional(),
+    noneOf: z.array(selector).min(1).max(200).optional(),
+    anyOfPatterns: z.array(selectorPattern).min(1).max(50).optional(),
+    noneOfPatterns: z.array(selectorPattern).min(1).max(50).optional(),
+  })
+  .refine((spec) => Object.keys(spec).length > 1, "say what is attested, such as `anyOf`");
+
+const delegation = z
+  .strictObject({
+    kind: z.literal("delegation"),
+    /** Through how many hands it may have come; 0 is the agent in its own name. */
+    minDepth: z.int().min(0).max(100).optional(),
+    maxDepth: z.int().min(0).max(100).optional(),
+    /** In whose name it acts, exactly. */
+    subjects: z.array(z.string().min(1).max(500)).min(1).max(200).optional(),
+  })
+  .refine((spec) => Object.keys(spec).length > 1, "say what: `minDepth`, `maxDepth` or `subjects`");
+
+const scalar = z.union([z.string().max(1000), z.number().min(-1e15).max(1e15), z.boolean()]);
+const bound = z.number().min(-1e15).max(1e15);
+
+/** What one value of the body must be. */
+const bodyField = z
+  .strictObject({
+    /** JSON pointer, RFC 6901. */
+    pointer: z
+      .string()
+      .max(300)
+      .regex(/^(\/([^~/]|~[01])*)+$/, "use a JSON pointer such as /temperature or /messages/0/role"),
+    equals: scalar.optional(),
+    in: z.array(scalar).min(1).max(200).optional(),
+    min: bound.optional(),
+    max: bound.optional(),
+    /** It must not be there. */
+    absent: z.literal(true).optional(),
+    /** It may also not be there. */
+    orAbsent: z.literal(true).optional(),
+  })
+  .refine(
+    ({ equals, in: list, min, max, absent }) =>
+      [
+        equals !== undefined,
+        list !== undefined,
+        min !== undefined || max !== undefined,
+        absent === true,
+      ].filter(Boolean).length === 1,
+    "say one thing of it: `equals`, `in`, `min` and `max`, or `absent`",
+  )
+  .refine(({ absent, orAbsent }) => absent === undefined || orAbsent === undefined, {
+    message: "`absent` says it already",
+    path: ["orAbsent"],
+  });
+
+const pattern = z.string().min(1).max(500);
+
+const request = z
+  .strictObject({
+    kind: z.literal("request"),
+    operations: z.array(z.string().min(1).max(100)).min(1).max(200).optional(),
+    models: z.array(z.string().min(1).max(200)).min(1).max(200).optional(),
+    modelPatterns: z.array(pattern).min(1).max(200).optional(),
+    methods: z
+      .array(z.string().regex(/^[A-Z]{1,20}$/, "use an upper-case method name"))
+      .min(1)
+      .max(20)
+      .optional(),
+    paths: z.array(z.string().startsWith("/").max(500)).min(1).max(200).optional(),
+    pathPatterns: z.array(pattern.startsWith("/")).min(1).max(200).optional(),
+    /** Each must be so. */
+    body: z.array(bodyField).min(1).max(50).optional(),
+  })
+  .refine((spec) => Object.keys(spec).length > 1, "say what of the request, such as `body`");
+
 /** The kinds that are there; which of them a condition is, is said in `spec.kind`. */
-export const accessConditionSpec = z.discriminatedUnion("kind", [time]);
+export const accessConditionSpec = z.discriminatedUnion("kind", [
+  time,
+  region,
+  attested,
+  delegation,
+  request,
+]);
 
 export type AccessConditionSpec = z.infer<typeof accessConditionSpec>;
 export type ConditionKindName = AccessConditionSpec["kind"];

@@ -94,7 +94,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   let identity: IdentityDesk | undefined;
   let remoteAgents: RemoteAgents | undefined;
   const isStale = (): boolean => watch !== undefined && watch.age() > config.maxSnapshotAge;
-  const facts = new LiveFacts();
+  const facts = new LiveFacts(config, log);
   const endedByCut = new Map<string, number>();
   const plane = await ControlPlane.open({
     resources: store.resources,
@@ -280,6 +280,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     remoteAgents?.close();
     approvals.close();
     identity?.close();
+    facts.close();
     gateway.close();
     await watch?.stop();
     await telemetry.stop();

@@ -22,6 +22,7 @@ const SWITCHES = [
 
 const TIMES = ["max-snapshot-age", "answer-timeout", "silence-timeout"];
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
+const FACTS = ["geoip-file", "public-address"];
 const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl", "gateway-listen", "workload-api-socket"];
 
 export const up: Command = {
@@ -96,6 +97,16 @@ export const up: Command = {
       value: "URL",
       help: "send traces to this OpenTelemetry collector, OTLP over HTTP (default: none)",
     },
+    "geoip-file": {
+      type: "string",
+      value: "FILE",
+      help: "a file in MaxMind's format that tells where addresses are, for conditions; read anew when it changes (default: nobody knows)",
+    },
+    "public-address": {
+      type: "string",
+      value: "ADDRESS",
+      help: "the address under which others see this machine, for conditions (default: those of its interfaces)",
+    },
     "log-level": {
       type: "string",
       value: "LEVEL",
@@ -110,7 +121,7 @@ export const up: Command = {
         note(`${name} is not handed to the server: with it the secrets in its memory could be read`);
     const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
     for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
-    for (const name of ["master-key", "database-url", ...TIMES, ...IDENTITY, ...TELEMETRY])
+    for (const name of ["master-key", "database-url", ...TIMES, ...IDENTITY, ...FACTS, ...TELEMETRY])
       if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
     for (const name of listFlag(flags["gateway-name"])) words.push("--gateway-name", name);
     // The server takes this process's place, so that signals and exit code are its own.

@@ -29,6 +29,10 @@ export interface Config {
   readonly metricsListen: ListenAddress | undefined;
   /** Base URL of the collector that gets traces; absent: there are none. */
   readonly otlpEndpoint: string | undefined;
+  /** A file in MaxMind's format that tells where addresses are; absent: nobody knows. */
+  readonly geoipFile: string | undefined;
+  /** The address under which others see this machine; absent: those of its interfaces. */
+  readonly publicAddress: string | undefined;
   readonly strictAudit: boolean;
   /** SPIFFE trust domain in which this server issues identities; absent: it issues none. */
   readonly trustDomain: string | undefined;
@@ -69,6 +73,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       json: { type: "boolean" },
       "metrics-listen": { type: "string" },
       "otlp-endpoint": { type: "string" },
+      "geoip-file": { type: "string" },
+      "public-address": { type: "string" },
       "log-level": { type: "string" },
       verbose: { type: "boolean" },
     },
@@ -93,6 +99,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     gatewayListen: networkAddress(values["gateway-listen"]),
     gatewayNames: (values["gateway-name"] ?? []).map(gatewayName),
     otlpEndpoint: collector(values["otlp-endpoint"] ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"]),
+    geoipFile: values["geoip-file"] === undefined ? undefined : resolve(values["geoip-file"]),
+    publicAddress: publicAddress(values["public-address"]),
     strictAudit: values["strict-audit"] ?? false,
     json: values.json ?? false,
     logLevel: logLevel(values["log-level"] ?? (values.verbose === true ? "debug" : "warn")),
@@ -140,6 +148,11 @@ function workloadApiSocket(text: string | undefined): string | undefined {
   const path = text.replace(/^unix:\/\//, "");
   if (isAbsolute(path)) return path;
   throw new Error("give --workload-api-socket as an absolute path");
+}
+
+function publicAddress(text: string | undefined): string | undefined {
+  if (text === undefined || (isIP(text) > 0 && !text.includes("%"))) return text;
+  throw new Error("give --public-address as an IP address");
 }
 
 function collector(text: string | undefined): string | undefined {

@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/**
- * Reads one top-level field of a JSON body without leaving two ways to read it, and without building it: a
- * body of millions of values costs its bytes and no memory, and other agents get their turn in between.
- */
-import { isUtf8 } from "node:buffer";
-import { setImmediate as nextTurn } from "node:timers/promises";
+/** Reads one top-level field of a JSON body without leaving two ways to read it. */
 import { type Result, ok, refuse } from "../kernel/result.ts";
+import { folded, JsonScan, scanWhole } from "./json-scan.ts";
 
 export type FieldRefusal = "not_json" | "not_an_object" | "not_a_string" | "duplicate_field";
 
 type FieldAnswer = Result<string | undefined, FieldRefusal>;
 
-/** Deeper nesting than this is no request of any known API, and breaks parsers that recurse. */
-const DEEPEST = 256;
-/** Bytes that are read before others get their turn. */
-const SLICE = 262_144;
 /** Longest value that a field may have, in bytes of JSON. */
 const LONGEST_VALUE = 4096;
 
@@ -25,77 +17,35 @@ const LONGEST_VALUE = 4096;
  * ignore case in keys, so the model that was decided need not be the model that is used.
  */
 export function topLevelString(body: Buffer, field: string): FieldAnswer | Promise<FieldAnswer> {
-  if (!isUtf8(body)) return refuse("not_json");
-  const scan = new Scan(body, field);
-  const status = scan.run(SLICE);
-  if (status === "more") return inSlices(scan);
-  return status === "invalid" ? refuse("not_json") : scan.result();
+  const scan = new FieldScan(body, field);
+  const isJson = scanWhole(body, scan);
+  return isJson instanceof Promise ? isJson.then((is) => answerOf(is, scan)) : answerOf(isJson, scan);
 }
 
-async function inSlices(scan: Scan): Promise<FieldAnswer> {
-  for (let status = scan.run(SLICE); status !== "done"; status = scan.run(SLICE)) {
-    if (status === "invalid") return refuse("not_json");
-    // The slices are read one after the other.
-    // oxlint-disable-next-line no-await-in-loop
-    await nextTurn();
-  }
-  return scan.result();
-}
+const answerOf = (isJson: boolean, scan: FieldScan): FieldAnswer =>
+  isJson ? scan.result() : refuse("not_json");
 
 const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;
-const COMMA = 0x2c;
-const COLON = 0x3a;
 
-const LITERALS = ["true", "false", "null"].map((word) => Buffer.from(word));
-const ESCAPED = new Set(Array.from('"\\/bfnrt', (character) => character.charCodeAt(0)));
-
-/** What may come next. */
-type Expected = "value" | "value-or-end" | "key" | "key-or-end" | "colon" | "comma-or-end" | "nothing";
-
-class Scan {
+class FieldScan extends JsonScan {
   readonly #json: Buffer;
   readonly #field: string;
-  readonly #isObject: boolean[] = [];
-  #at = 0;
-  /** Where this slice ends. */
-  #stop = 0;
-  /** Set while a string is being read: what happens at its end. */
-  #ended: (() => void) | undefined;
-  #expected: Expected = "value";
   #isTopObject: boolean | undefined;
   /** Whether the key just read is the field, at the top. */
   #isField = false;
+  /** Where its value begins, while that is read. */
+  #start: number | undefined;
   #exact = 0;
   #similar = 0;
   #value: { readonly start: number; readonly end: number } | "not_a_string" | undefined;
 
   constructor(json: Buffer, field: string) {
-    this.#json = json;
-    this.#field = field;
+    super(json);
+    [this.#json, this.#field] = [json, field];
   }
 
-  /** Reads about `bytes` more. */
-  run(bytes: number): "more" | "done" | "invalid" {
-    this.#stop = this.#at + bytes;
-    while (this.#at < this.#stop) {
-      const byte = this.#json[this.#at];
-      if (this.#ended !== undefined) {
-        if (byte === undefined || !this.#restOfString()) return "invalid";
-        continue;
-      }
-      if (byte === undefined) return this.#expected === "nothing" ? "done" : "invalid";
-      if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) this.#at++;
-      else if (!this.#token(byte)) return "invalid";
-    }
-    return "more";
-  }
-
-  result(): Result<string | undefined, FieldRefusal> {
+  result(): FieldAnswer {
     if (this.#isTopObject !== true) return refuse("not_an_object");
     if (this.#exact + this.#similar > 1 || this.#similar > 0) return refuse("duplicate_field");
     if (this.#value === undefined) return ok(undefined);
@@ -103,41 +53,11 @@ class Scan {
     return ok(JSON.parse(this.#json.toString("utf8", this.#value.start, this.#value.end)) as string);
   }
 
-  #token(byte: number): boolean {
-    switch (this.#expected) {
-      case "key-or-end":
-        return byte === CLOSE_OBJECT ? this.#close() : this.#key(byte);
-      case "key":
-        return this.#key(byte);
-      case "colon":
-        this.#at++;
-        this.#expected = "value";
-        return byte === COLON;
-      case "value-or-end":
-        return byte === CLOSE_ARRAY ? this.#close() : this.#anyValue(byte);
-      case "value":
-        return this.#anyValue(byte);
-      case "comma-or-end":
-        return this.#afterValue(byte);
-      case "nothing":
-        return false;
-    }
-  }
-
-  #key(byte: number): boolean {
-    const start = this.#at;
-    if (byte !== QUOTE) return false;
-    return this.#string(() => {
-      this.#isField = false;
-      if (this.#isObject.length === 1) this.#compare(start, this.#at);
-      this.#expected = "colon";
-    });
-  }
-
   /** Whether a key at the top is the field, or would be taken for it by a parser that ignores case. */
-  #compare(start: number, end: number): void {
+  protected onKey(start: number, end: number): void {
+    this.#isField = false;
     // Six bytes for each character is the longest way to write it.
-    if (end - start - 2 > this.#field.length * 6) return;
+    if (this.depth !== 1 || end - start - 2 > this.#field.length * 6) return;
     const key = JSON.parse(this.#json.toString("utf8", start, end)) as string;
     if (key === this.#field) {
       this.#exact++;
@@ -145,107 +65,19 @@ class Scan {
     } else if (folded(key) === folded(this.#field)) this.#similar++;
   }
 
-  #anyValue(byte: number): boolean {
-    if (this.#isTopObject === undefined) this.#isTopObject = byte === OPEN_OBJECT;
-    const start = this.#at;
-    const isField = this.#isField && this.#isObject.length === 1;
+  protected onValue(start: number, byte: number): void {
+    this.#isTopObject ??= byte === OPEN_OBJECT;
+    if (this.#isField && this.depth === 1) {
+      if (byte === QUOTE) this.#start = start;
+      else this.#value = "not_a_string";
+    }
     this.#isField = false;
-    if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
-      if (isField) this.#value = "not_a_string";
-      return this.#open(byte === OPEN_OBJECT);
-    }
-    if (byte === QUOTE)
-      return this.#string(() => {
-        const isUsable = this.#at - start <= LONGEST_VALUE;
-        if (isField) this.#value = isUsable ? { start, end: this.#at } : "not_a_string";
-        this.#valueEnded();
-      });
-    if (isField) this.#value = "not_a_string";
-    if (!this.#scalar()) return false;
-    this.#valueEnded();
-    return true;
   }
 
-  #open(isObject: boolean): boolean {
-    if (this.#isObject.length >= DEEPEST) return false;
-    this.#isObject.push(isObject);
-    this.#at++;
-    this.#expected = isObject ? "key-or-end" : "value-or-end";
-    return true;
-  }
-
-  #close(): boolean {
-    this.#isObject.pop();
-    this.#at++;
-    this.#valueEnded();
-    return true;
-  }
-
-  #valueEnded(): void {
-    this.#expected = this.#isObject.length === 0 ? "nothing" : "comma-or-end";
-  }
-
-  #afterValue(byte: number): boolean {
-    const isObject = this.#isObject.at(-1) === true;
-    if (byte === (isObject ? CLOSE_OBJECT : CLOSE_ARRAY)) return this.#close();
-    this.#at++;
-    this.#expected = isObject ? "key" : "value";
-    return byte === COMMA;
-  }
-
-  /** From the opening quote on; `ended` is called behind the closing one, maybe in a later slice. */
-  #string(ended: () => void): boolean {
-    this.#at++;
-    this.#ended = ended;
-    return this.#restOfString();
-  }
-
-  #restOfString(): boolean {
-    const json = this.#json;
-    const end = Math.min(json.length, this.#stop);
-    let at = this.#at;
-    for (; at < end; at++) {
-      const byte = json[at]!;
-      if (byte === QUOTE) {
-        this.#at = at + 1;
-        const ended = this.#ended!;
-        this.#ended = undefined;
-        ended();
-        return true;
-      }
-      if (byte < 0x20) return false;
-      if (byte !== BACKSLASH) continue;
-      at++;
-      if (json[at] === 0x75) {
-        if (!/^[0-9A-Fa-f]{4}$/.test(json.toString("latin1", at + 1, at + 5))) return false;
-        at += 4;
-      } else if (!ESCAPED.has(json[at] ?? 0)) return false;
-    }
-    this.#at = at;
-    return true;
-  }
-
-  /** A number or `true`, `false`, `null`. */
-  #scalar(): boolean {
-    for (const literal of LITERALS) {
-      const end = this.#at + literal.length;
-      if (end <= this.#json.length && this.#json.compare(literal, 0, literal.length, this.#at, end) === 0) {
-        this.#at = end;
-        return true;
-      }
-    }
-    let end = this.#at;
-    while (end < this.#json.length && NUMBER_BYTE[this.#json[end]!] === 1) end++;
-    if (end - this.#at > LONGEST_VALUE) return false;
-    if (!/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(this.#json.toString("latin1", this.#at, end)))
-      return false;
-    this.#at = end;
-    return true;
+  protected onEnd(end: number): void {
+    if (this.#start === undefined) return;
+    const start = this.#start;
+    this.#start = undefined;
+    this.#value = end - start <= LONGEST_VALUE ? { start, end } : "not_a_string";
   }
 }
-
-/** As parsers do that fold more than ASCII, such as Go's: `ſ` (U+017F) is an `s` to them, and U+212A a `k`. */
-const folded = (key: string): string => key.toUpperCase().toLowerCase();
-
-const NUMBER_BYTE = new Uint8Array(256);
-for (const character of "+-.0123456789eE") NUMBER_BYTE[character.charCodeAt(0)] = 1;

@@ -65,6 +65,8 @@ export interface IdentifiedCaller {
   readonly isolated?: boolean;
   readonly selectors: readonly string[];
   readonly process?: { readonly pid: number; readonly path: string };
+  /** Where it connects from, where it is not this machine. */
+  readonly address?: string;
   /** What a remote agent has shown. */
   readonly svid?: PresentedSvid;
 }

@@ -1,10 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The sources that conditions may ask, and who has to hear when one of them says something else. */
-import type { FactSources } from "../policy/conditions/facts.ts";
+import { networkInterfaces } from "node:os";
+import type { Config } from "../config/config.ts";
+import { GeoipFile } from "../facts/geoip/geoip-file.ts";
+import { faultFields, type Log } from "../kernel/log.ts";
+import type { FactSources, RegionSource } from "../policy/conditions/facts.ts";
 
 export class LiveFacts implements FactSources {
+  readonly regions: RegionSource;
+  readonly #geoip: GeoipFile | undefined;
   #revision = 0;
   readonly #listeners = new Set<() => void>();
+
+  constructor({ geoipFile, publicAddress }: Pick<Config, "geoipFile" | "publicAddress">, log: Log) {
+    const machine = publicAddress === undefined ? ownAddresses() : [publicAddress];
+    if (geoipFile === undefined) {
+      this.regions = { machine, locate: () => undefined };
+      return;
+    }
+    const geoip = (this.#geoip = this.regions = new GeoipFile(geoipFile, machine));
+    const tell = (problem: Error | undefined): void => {
+      if (problem === undefined) log.write("warn", "the file that tells where addresses are was read anew");
+      else
+        log.write(
+          "error",
+          "the file that tells where addresses are cannot be used: nobody knows any",
+          faultFields(problem),
+        );
+    };
+    if (geoip.problem !== undefined) tell(geoip.problem);
+    geoip.watch({
+      changed: (problem) => {
+        tell(problem);
+        this.changed();
+      },
+    });
+  }
+
+  close(): void {
+    this.#geoip?.close();
+  }
 
   get revision(): number {
     return this.#revision;
@@ -21,3 +56,10 @@ export class LiveFacts implements FactSources {
     for (const listener of this.#listeners) listener();
   }
 }
+
+/** Addresses of the machine's own interfaces: others may see another one. */
+const ownAddresses = (): string[] =>
+  Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ internal, scopeid = 0 }) => !internal && scopeid === 0)
+    .map(({ address }) => address);

@@ -4,6 +4,7 @@ import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { BodyRefusal, BodyShare } from "../body-memory.ts";
 import type { CanonicalRequest, HeaderList, RawRequest } from "../http/messages.ts";
 import type { GatewayWorkload, Snapshot } from "../ports.ts";
+import type { BodyFacts } from "../../policy/conditions/facts.ts";
 import type { ProfileOperation } from "../../profiles/profile.ts";
 import { type FieldRefusal, topLevelString } from "../json-field.ts";
 import { queryParameter, type QueryRefusal } from "../query-model.ts";
@@ -16,8 +17,10 @@ export interface MatchedRequest {
   readonly host: string;
   readonly operation?: string;
   readonly model?: string;
-  /** The body as far as it was read to find the model. */
+  /** The body, where it was read to find the model or to judge conditions. */
   readonly body?: Buffer;
+  /** What conditions asked of it. */
+  readonly bodyFacts?: BodyFacts | undefined;
 }
 
 /** The workload that a canonical request names, by base URL or by host. */

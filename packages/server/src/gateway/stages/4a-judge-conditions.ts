@@ -12,6 +12,7 @@ import type { FactSources } from "../../policy/conditions/facts.ts";
 import { judgeConditions, type Judgement } from "../../policy/conditions/judge-conditions.ts";
 import type { BodyShare } from "../body-memory.ts";
 import type { RawRequest } from "../http/messages.ts";
+import { valuesAt } from "../json-pointers.ts";
 import type { IdentifiedCaller } from "../ports.ts";
 import { asksForUpgrade } from "../websocket/handshake.ts";
 import { headerValues } from "./1-read-request.ts";
@@ -26,20 +27,21 @@ export function readForConditions(
   conditions: readonly CompiledCondition[],
   share: BodyShare,
 ): Result<MatchedRequest, Refusal> | Promise<Result<MatchedRequest, Refusal>> {
-  if (matched.body !== undefined || !conditions.some(({ readsBody }) => readsBody)) return ok(matched);
+  const pointers = conditions.flatMap(({ bodyPointers }) => bodyPointers);
+  if (pointers.length === 0) return ok(matched);
   if (!hasBody(request) || !isJson(request.headers) || asksForUpgrade(request.headers)) return ok(matched);
-  return collected(matched, request, share);
+  return readAt(pointers, matched, request, share);
 }
 
-async function collected(
+async function readAt(
+  pointers: readonly string[],
   matched: MatchedRequest,
   request: RawRequest,
   share: BodyShare,
 ): Promise<Result<MatchedRequest, Refusal>> {
-  const body = await share.collect(request.body);
-  return body.ok
-    ? ok({ ...matched, body: body.value })
-    : refuse(refusedBody(body.reason, "the gateway reads to judge conditions"));
+  const body = matched.body === undefined ? await share.collect(request.body) : ok(matched.body);
+  if (!body.ok) return refuse(refusedBody(body.reason, "the gateway reads to judge conditions"));
+  return ok({ ...matched, body: body.value, bodyFacts: await valuesAt(body.value, pointers) });
 }
 
 const hasBody = ({ headers }: RawRequest): boolean =>
@@ -60,7 +62,7 @@ export function judgeNow(
     now: clock.now(),
     request: accessRequestOf(caller, matched),
     caller,
-    body: matched.body,
+    body: matched.bodyFacts,
     sources: facts,
   });
 }

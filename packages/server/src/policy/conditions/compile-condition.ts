@@ -9,7 +9,8 @@ import { kindOf } from "./kinds.ts";
 export interface CompiledCondition {
   readonly name: string;
   readonly spec: AccessConditionSpec;
-  readonly readsBody: boolean;
+  /** JSON pointers of what it reads of the body. */
+  readonly bodyPointers: readonly string[];
   /** Never throws and never rejects: what goes wrong is unknown. */
   judge(facts: ConditionFacts): Verdict | Promise<Verdict>;
 }
@@ -23,7 +24,7 @@ export function compileCondition({ metadata, spec }: ResourceOf<"AccessCondition
   return {
     name: metadata.name,
     spec,
-    readsBody: kind.readsBody?.(spec) ?? false,
+    bodyPointers: kind.bodyPointers?.(spec) ?? [],
     judge: safely(kept(kind.scope, kind.judge(spec))),
   };
 }

@@ -28,8 +28,8 @@ export interface ConditionKind<Spec> {
    * is kept for that long.
    */
   readonly scope: "nothing" | "caller" | "request";
-  /** Whether it needs the body; bodies are not read for conditions that do not. */
-  readsBody?(spec: Spec): boolean;
+  /** JSON pointers of what it reads of the body; bodies are not read where no condition names any. */
+  bodyPointers?(spec: Spec): readonly string[];
   /** What is wrong with it in itself: impossible, contradictory, misleading. */
   problems?(spec: Spec): SpecProblem[];
   /** Why both can never hold at once, or undefined where they may. */

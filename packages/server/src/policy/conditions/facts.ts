@@ -12,8 +12,8 @@ export interface ConditionFacts {
   readonly now: Instant;
   readonly request: AccessRequest;
   readonly caller: CallerFacts;
-  /** The body byte for byte, for conditions that read it; absent where it is none that can be judged. */
-  readonly body?: Buffer | undefined;
+  /** What conditions asked of the body; absent where it is none that can be judged. */
+  readonly body?: BodyFacts | undefined;
   readonly sources: FactSources;
 }
 
@@ -24,6 +24,45 @@ export interface CallerFacts {
   readonly run?: string;
   readonly isolated?: boolean;
   readonly selectors: readonly string[];
+  /** Where it connects from; absent of a process of this machine. */
+  readonly address?: string;
+  /** In whose name it acts; absent where it has shown nothing of the kind. */
+  readonly delegation?: DelegationFacts;
+}
+
+/** What a token says of the way from its subject to the agent (RFC 8693 §4.1). */
+export interface DelegationFacts {
+  readonly subject: string;
+  /** Hands that it went through, the agent's not counted. */
+  readonly depth: number;
+}
+
+/** Values of a JSON body, exactly as they will be sent. */
+export interface BodyFacts {
+  readonly bytes: Buffer;
+  /** The value at a JSON pointer that one of the conditions has named; undefined where there is none. */
+  at(pointer: string): BodyValue | undefined;
+}
+
+export interface BodyValue {
+  readonly type: "object" | "array" | "string" | "number" | "boolean" | "null";
+  /** As it is written. */
+  readonly raw: Buffer;
+}
+
+/** Where addresses are. */
+export interface RegionSource {
+  /** Undefined where nobody knows. */
+  locate(address: string): Whereabouts | undefined;
+  /** Addresses of the machine that this server runs on, as others see them; empty where nobody said. */
+  readonly machine: readonly string[];
+}
+
+export interface Whereabouts {
+  /** ISO 3166-1 alpha-2. */
+  readonly country?: string;
+  /** Two letters, such as `EU`. */
+  readonly continent?: string;
 }
 
 /** Facts that do not come with the request. Each source is a member, absent where there is none. */
@@ -32,6 +71,7 @@ export interface FactSources {
   readonly revision: number;
   /** Calls `listener` after each growth, until the function that it returns is called. */
   onChange(listener: () => void): () => void;
+  readonly regions?: RegionSource | undefined;
 }
 
 export const NO_SOURCES: FactSources = { revision: 0, onChange: () => () => {} };

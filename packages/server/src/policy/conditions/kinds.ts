@@ -2,9 +2,15 @@
 /** Which kinds of condition are there? */
 import type { AccessConditionSpec, ConditionKindName, ConditionSpecOf } from "@postern/contract";
 import type { ConditionKind } from "./condition-kind.ts";
+import { attested } from "./attested.ts";
+import { delegation } from "./delegation.ts";
+import { region } from "./region.ts";
+import { request } from "./request.ts";
 import { time } from "./time.ts";
 
-const KINDS: { readonly [K in ConditionKindName]: ConditionKind<ConditionSpecOf<K>> } = { time };
+const KINDS: { readonly [K in ConditionKindName]: ConditionKind<ConditionSpecOf<K>> } = {
+  ...{ time, region, attested, delegation, request },
+};
 
 /** The kind that `spec` is of; it is only ever given specs of that kind. */
 export const kindOf = (spec: AccessConditionSpec): ConditionKind<AccessConditionSpec> => {

@@ -72,6 +72,7 @@ export class RemoteCaller implements Caller {
     const answer: Identified = agent.ok
       ? ok({
           agent: agent.value,
+          address: this.origin,
           selectors: [`spiffe:id=${id.uri}`],
           svid: { spiffeId: id.uri, document },
         })
