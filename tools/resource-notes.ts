@@ -175,7 +175,6 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.holidays": "`time`: days on which it does not hold.",
   "Approver.identities":
     "How the person is recognised: `uid:NUMBER`, an account that may open the operators' socket, or `slack:MEMBERID`. One belongs to one person only.",
-<<<<<<< HEAD
   "Budget.appliesTo": "Which requests it counts. Every field that is there must hold.",
   "Budget.appliesTo.agents": "Names of agents.",
   "Budget.appliesTo.owners": "Teams: agents with one of these as `spec.owner`.",
@@ -189,7 +188,6 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "Budget.timeZone": "A name of the IANA database, such as `Europe/Berlin`.",
   "Budget.limits": "How much there is in one period. At least one.",
   "Budget.limits.requests": "Requests that were sent to the server workload, whatever it answered.",
-=======
   "AccessCondition.of":
     "`region`: whose place it is about, the `caller` or the `machine` of this server. A process of this machine is where the machine is.",
   "AccessCondition.countries": "`region`: codes of ISO 3166-1, such as `DE`; needs `--geoip-file`.",
@@ -222,7 +220,6 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.body.max": "The greatest number.",
   "AccessCondition.body.absent": "It must not be there.",
   "AccessCondition.body.orAbsent": "It may also not be there.",
->>>>>>> 84bfaea (Add conditions on region, attested facts, delegation and the request, with values of its JSON body)
   "AccessPolicy.agents": "Names of agents.",
   "AccessPolicy.serverWorkload": "Name of one server workload.",
   "AccessPolicy.credentialProvider": "Name of the credential provider; needed where something is allowed.",
