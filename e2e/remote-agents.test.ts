@@ -34,7 +34,7 @@ async function startPlace(...args: string[]): Promise<Place> {
   const flags = ["--trust-domain", "corp", "--gateway-listen", "127.0.0.1:0", ...args];
   const postern = await startPostern({ args: flags });
   for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
-  const resources = standIns.resources({ agents: AGENTS }).split("---\n");
+  const resources = standIns.resources({ agents: AGENTS }).split(/^---\n/m);
   const others = resources.filter((text) => !text.startsWith("kind: Agent\n")).join("---\n");
   await postern.apply(
     `${others}---\nkind: TrustProvider\nmetadata: { name: by-hand }\nspec: { kind: join-token }\n---${AGENTS.map(agentYaml).join("")}`,
@@ -290,7 +290,7 @@ describe("an identity that is taken back", () => {
     await place.postern.apply(
       standIns
         .resources({ agents: AGENTS })
-        .split("---\n")
+        .split(/^---\n/m)
         .filter((text) => text.startsWith("kind: AccessPolicy"))
         .map((text) => text.replaceAll('"web-3",', ""))
         .join("---\n"),

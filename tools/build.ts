@@ -30,7 +30,7 @@ await bundle.close();
 
 /** Modules that read data files look for them in their own folder, which is one for all of them now. */
 const data = readdirSync(SOURCE, { recursive: true, encoding: "utf8" })
-  .filter((path) => /\.ya?ml$/.test(path))
+  .filter((path) => /\.(ya?ml|pem)$/.test(path))
   .map((path) => join(SOURCE, path));
 const files = new Map<string, string | Uint8Array>();
 for (const path of data) {
@@ -40,7 +40,7 @@ for (const path of data) {
 for (const part of output) files.set(part.fileName, part.type === "chunk" ? part.code : part.source);
 
 /** Path from the program, size and time of change. Packages of others are as the lock file says. */
-const sources = [join(ROOT, "package-lock.json"), ...modules, ...data].map((path) => {
+const sources = [join(ROOT, "package-lock.json"), import.meta.filename, ...modules, ...data].map((path) => {
   const { size, mtimeMs } = statSync(path);
   return [relative(TARGET, path), size, mtimeMs];
 });

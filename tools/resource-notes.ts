@@ -160,6 +160,10 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "ServerWorkload.allowedNetworks":
     "Special-purpose networks (loopback, private, link-local …) that this API may be in. Without them every address is refused, after DNS, that is not ordinary public unicast by IANA's registries.",
   "ServerWorkload.caCertificates": "PEM certificates that are trusted for this API instead of the system's.",
+  "ServerWorkload.clientIdentity":
+    "`svid`: the gateway shows its own X.509-SVID, `spiffe://TRUST-DOMAIN/postern/gateway`, where the API asks for a certificate. A credential is injected all the same.",
+  "ServerWorkload.serverSpiffeId":
+    "The SPIFFE ID that the API's certificate must prove, in the server's own trust domain. The names in the certificate, and authorities of the Web, count no more then.",
   "CredentialProvider.kind": "`vault`: a secret of Postern's own encrypted vault.",
   "CredentialProvider.secret": "The name that was given to `postern secret set`. It must be set before.",
   "CredentialProvider.serverWorkloads":

@@ -25,7 +25,7 @@ function applied(path: string): boolean {
   return (
     resource.success &&
     resource.data.kind === "ServerWorkload" &&
-    checkServerWorkload(resource.data, facts).length === 0
+    checkServerWorkload(resource.data, { profiles: facts }).length === 0
   );
 }
 

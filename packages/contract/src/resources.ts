@@ -12,6 +12,7 @@ import { budgetSpec } from "./budgets.ts";
 import { reach } from "./reach.ts";
 import { resourceName as name } from "./resource-name.ts";
 import { trustProviderSpec } from "./trust-providers.ts";
+import { upstreamIdentity } from "./upstream-identity.ts";
 
 const metadata = z.strictObject({
   name,
@@ -109,6 +110,7 @@ const serverWorkload = z.strictObject({
     /** Named operations, besides those of the profile. */
     operations: z.array(operation).max(500).optional(),
     ...reach,
+    ...upstreamIdentity,
   }),
 });
 

@@ -44,12 +44,13 @@ import { KnownSecrets } from "./wiring/known-secrets.ts";
 import { LiveFacts } from "./wiring/live-facts.ts";
 import { RunDesk } from "./wiring/open-run.ts";
 import { openStorage } from "./wiring/open-storage.ts";
+import { OwnSvid } from "./wiring/own-svid.ts";
 import { profileFacts } from "./rehearsal/profile-facts.ts";
 import { tailOf } from "./wiring/audit-lines.ts";
 import { listResources } from "./wiring/list-resources.ts";
 import { operatorOf } from "./wiring/operator-of.ts";
 import { type RunningServer, runProcess } from "./wiring/run-process.ts";
-import { openRemoteAgents, type RemoteAgents } from "./wiring/remote-agents/open-remote-agents.ts";
+import { hostsOf, openRemoteAgents, type RemoteAgents } from "./wiring/remote-agents/open-remote-agents.ts";
 import { readinessProbes } from "./wiring/readiness-probes.ts";
 import { Telemetry } from "./wiring/telemetry.ts";
 import { makeJoinToken } from "./wiring/make-join-token.ts";
@@ -121,6 +122,10 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     ...{ config, storage, clock, log, audit: record, isStale, interception: authority.certificatePem },
     state: () => plane.state,
   });
+  const own =
+    identity === undefined
+      ? undefined
+      : new OwnSvid({ issuer: identity.issuer, record: identity.record, hosts: hostsOf(config), clock, log });
   const knownSecrets = new KnownSecrets(vault);
   const approvals = setUpApprovals({
     ...{ storage, clock, log, audit: record, resources },
@@ -143,6 +148,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       ...telemetry.observer,
       ...{ clock, facts },
       strictAudit: config.strictAudit,
+      upstreamIdentity: own,
       upstreamLimits: { headersTimeout: config.answerTimeout, bodyIdleTimeout: config.silenceTimeout },
     },
     authority,
@@ -262,7 +268,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     }),
   ];
   const api = createApiServer(routes, operatorOf, log);
-  remoteAgents = await openRemoteAgents({ config, identity, gateway, attestDesk, clock, log });
+  remoteAgents = await openRemoteAgents({ config, identity, own, gateway, attestDesk, log });
   const controlSocket = await listenForOperators(api, dataFolder);
   await telemetry.serve({
     ...{ audit, readiness, snapshot: () => snapshot!, snapshotAge: () => watch?.age() ?? 0 },
@@ -279,6 +285,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     runs.closeAll();
     remoteAgents?.close();
     approvals.close();
+    own?.close();
     identity?.close();
     facts.close();
     gateway.close();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { certificatePem } from "@postern/identity/certificate";
 import { readFile } from "node:fs/promises";
 import type {
   AuthoritiesResponse,
@@ -70,12 +71,22 @@ const bundle: Command = {
   name: "ca bundle",
   usage: "ca bundle",
   summary: "print the SPIFFE trust bundle: what others need to verify this trust domain's SVIDs",
-  flags: {},
-  run: async ({ control, print }) => {
-    print((await control.get<{ bundle: string }>("/v1/trust-bundle")).bundle);
+  flags: {
+    pem: { type: "boolean", help: "its X.509 authorities only, as PEM, for clients that know no SPIFFE" },
+  },
+  run: async ({ control, flags, print }) => {
+    const { bundle: text } = await control.get<{ bundle: string }>("/v1/trust-bundle");
+    print(flags["pem"] === true ? authoritiesOf(text).trimEnd() : text);
     return 0;
   },
 };
+
+/** X509-SVID §6.2: one certificate in each entry of this use. */
+function authoritiesOf(text: string): string {
+  const { keys } = JSON.parse(text) as { keys: readonly { use?: string; x5c?: readonly string[] }[] };
+  const found = keys.flatMap(({ use, x5c }) => (use === "x509-svid" ? (x5c ?? []) : []));
+  return found.map((der) => certificatePem(Buffer.from(der, "base64"))).join("");
+}
 
 const check: Command = {
   name: "svid check",

@@ -11,6 +11,7 @@ import type { ProblemCode } from "@postern/contract";
 import { type Result, ok, refuse } from "../kernel/result.ts";
 import { addressProblem } from "../resources/networks.ts";
 import { type Resolver, systemResolver } from "./resolve-host.ts";
+import { type HandshakeIdentity, ofTheWeb } from "./upstream-identity.ts";
 
 export interface Destination {
   readonly host: string;
@@ -18,6 +19,8 @@ export interface Destination {
   readonly connectTo?: { readonly address: string; readonly port: number } | undefined;
   readonly allowedNetworks: readonly string[];
   readonly caCertificates?: string | undefined;
+  readonly clientIdentity?: "svid" | undefined;
+  readonly serverSpiffeId?: string | undefined;
 }
 
 export interface DialRefusal {
@@ -35,11 +38,12 @@ export interface Dialling {
 const SYSTEM: Dialling = { resolve: systemResolver, patience: 10_000 };
 const MOST_ATTEMPTS = 4;
 
-/** An open TLS connection whose certificate names the host, or why not. */
+/** An open TLS connection whose certificate names the host, or proves what `identity` asks for, or why not. */
 export async function dial(
   destination: Destination,
   signal: AbortSignal,
   { resolve, patience }: Dialling = SYSTEM,
+  identity: HandshakeIdentity = ofTheWeb(destination.host),
 ): Promise<Result<TLSSocket, DialRefusal>> {
   const end = performance.now() + patience;
   const addresses = await resolveAddresses(destination, signal, resolve, patience);
@@ -55,7 +59,7 @@ export async function dial(
     // One that does not answer leaves an equal part of the time to those after it.
     const part = Math.max(0, end - performance.now()) / (tried.length - index);
     // oxlint-disable-next-line no-await-in-loop
-    last = await openTls(destination, address, signal, part);
+    last = await openTls(destination, address, signal, part, identity);
     if (last.ok || signal.aborted) return last;
   }
   return last!;
@@ -113,6 +117,7 @@ function openTls(
   address: string,
   signal: AbortSignal,
   patience: number,
+  identity: HandshakeIdentity,
 ): Promise<Result<TLSSocket, DialRefusal>> {
   return new Promise((resolve) => {
     if (signal.aborted) return resolve(refuse({ code: "upstream_unreachable", detail: GONE }));
@@ -122,7 +127,7 @@ function openTls(
       servername: destination.host,
       ALPNProtocols: ["http/1.1"],
       minVersion: "TLSv1.2",
-      rejectUnauthorized: true,
+      ...identity.options,
       ...(destination.caCertificates === undefined ? {} : { ca: destination.caCertificates }),
     });
     const fail = (code: DialRefusal["code"], detail: string): void => {
@@ -146,8 +151,8 @@ function openTls(
     socket.once("error", onError);
     signal.addEventListener("abort", onAbort, { once: true });
     socket.once("secureConnect", () => {
-      if (!socket.authorized)
-        return fail("upstream_unreachable", `${destination.host} failed TLS verification`);
+      const problem = identity.problemOf(socket);
+      if (problem !== undefined) return fail("upstream_unreachable", problem);
       if (!isPermitted(socket.remoteAddress ?? "", destination.allowedNetworks))
         return fail("destination_prohibited", `${destination.host} connected to a prohibited address`);
       settle();

@@ -11,7 +11,7 @@ import { type BodyLimits, BodyMemory, DEFAULT_BODY_LIMITS } from "./body-memory.
 import { Interception } from "./interception.ts";
 import { OpenExchanges } from "./open-exchanges.ts";
 import { type GatewayParts, passRequest } from "./pass-request.ts";
-import type { Caller, DecisionRecord, InterceptionAuthority } from "./ports.ts";
+import type { Caller, DecisionRecord, InterceptionAuthority, UpstreamIdentity } from "./ports.ts";
 import { endWithRefusal } from "./refuse.ts";
 import { headerValues } from "./stages/1-read-request.ts";
 import { parseAuthority } from "./stages/2-canonicalize.ts";
@@ -45,6 +45,7 @@ export class Gateway {
   constructor(
     parts: Omit<GatewayParts, "upstreams" | "openExchanges" | "bodyMemory" | "turns"> & {
       readonly upstreamLimits?: OutboundLimits;
+      readonly upstreamIdentity?: UpstreamIdentity | undefined;
     },
     authority: InterceptionAuthority,
     limits: InboundLimits = DEFAULT_INBOUND_LIMITS,
@@ -52,7 +53,7 @@ export class Gateway {
   ) {
     this.#parts = {
       ...parts,
-      upstreams: new UpstreamConnections(parts.upstreamLimits),
+      upstreams: new UpstreamConnections(parts.upstreamLimits, parts.upstreamIdentity),
       openExchanges: new OpenExchanges(),
       bodyMemory: new BodyMemory(bodyLimits),
       turns: new FairTurns(PER_TURN),

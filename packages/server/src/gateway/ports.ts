@@ -25,6 +25,8 @@ export interface GatewayWorkload {
   readonly connectTo?: { readonly address: string; readonly port: number };
   readonly allowedNetworks: readonly string[];
   readonly caCertificates?: string;
+  readonly clientIdentity?: "svid";
+  readonly serverSpiffeId?: string;
 }
 
 export interface GatewayAgent {
@@ -228,6 +230,23 @@ export interface ExchangeObserver {
     timing: ExchangeTiming,
     traceparent: string | undefined,
   ): void;
+}
+
+export interface OwnCertificate {
+  /** PEM, the leaf first. */
+  readonly certificate: string;
+  /** PEM. */
+  readonly privateKey: string;
+}
+
+/** The gateway's own identity, and whom it believes. */
+export interface UpstreamIdentity {
+  /** Another object once it was renewed. */
+  own(): Promise<OwnCertificate>;
+  /** The newest, where there is one yet. */
+  readonly current: OwnCertificate | undefined;
+  /** Why these certificates, DER and the leaf first, do not prove this SPIFFE ID now; undefined where they do. */
+  problemOf(chain: readonly Buffer[], spiffeId: string): string | undefined;
 }
 
 /** Signs leaf certificates for interception. The private key stays behind it. */

@@ -91,6 +91,8 @@ function gatewayWorkload(
     allowedNetworks: spec.allowedNetworks ?? [],
     ...(spec.connectTo === undefined ? {} : { connectTo: spec.connectTo }),
     ...(spec.caCertificates === undefined ? {} : { caCertificates: spec.caCertificates }),
+    ...(spec.clientIdentity === undefined ? {} : { clientIdentity: spec.clientIdentity }),
+    ...(spec.serverSpiffeId === undefined ? {} : { serverSpiffeId: spec.serverSpiffeId }),
   };
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Is one server workload safe to send a credential to, and does its injection fit on the wire? */
 import type { Injection, ResourceOf } from "@postern/contract";
+import { parseSpiffeId } from "@postern/identity/spiffe-id";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { reachProblems } from "./check-reach.ts";
 import { hostProblem, resolutionProblem } from "./host-name.ts";
@@ -14,7 +15,10 @@ type Problem = readonly [path: ResourcePath, message: string];
 /** Every problem of `resource`, each with its path. */
 export function checkServerWorkload(
   resource: ServerWorkload,
-  profiles: ReadonlyMap<string, ProfileFacts>,
+  {
+    profiles,
+    trustDomain,
+  }: { profiles: ReadonlyMap<string, ProfileFacts>; trustDomain?: string | undefined },
 ): Finding[] {
   const { spec } = resource;
   const profile = profiles.get(spec.profile);
@@ -23,8 +27,31 @@ export function checkServerWorkload(
     ...hostProblems(spec),
     ...injectionProblems(spec.injection),
     ...reachProblems(spec),
+    ...identityProblems(spec, trustDomain),
   ];
   return problems.map(([path, message]) => ({ resource, path: ["spec", ...path], message }));
+}
+
+const NO_TRUST_DOMAIN = "this server has no trust domain; start it with `postern up --trust-domain NAME`";
+
+function identityProblems(
+  { caCertificates, clientIdentity, serverSpiffeId }: Spec,
+  trustDomain: string | undefined,
+): Problem[] {
+  const problems: Problem[] = [];
+  if (clientIdentity !== undefined && trustDomain === undefined)
+    problems.push([["clientIdentity"], NO_TRUST_DOMAIN]);
+  if (serverSpiffeId === undefined) return problems;
+  const find = (message: string): number => problems.push([["serverSpiffeId"], message]);
+  const id = parseSpiffeId(serverSpiffeId);
+  if (!id.ok) find(id.reason);
+  else if (trustDomain === undefined) find(NO_TRUST_DOMAIN);
+  else if (id.value.path === "") find("names a trust domain: write the whole SPIFFE ID of the API");
+  else if (id.value.trustDomain !== trustDomain)
+    find(`the trust domain of this server is \`${trustDomain}\`; it knows whom to believe in no other one`);
+  if (caCertificates !== undefined)
+    find("is proved by the trust bundle: remove `caCertificates`, which would not be looked at");
+  return problems;
 }
 
 function unknownProfile({ profile }: Spec, profiles: ReadonlyMap<string, ProfileFacts>): Problem[] {

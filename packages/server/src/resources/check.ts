@@ -28,7 +28,7 @@ export interface CheckContext {
 export function checkResources(next: ResourceSet, context: CheckContext, placeOf: PlaceOf): Place[] {
   const findings = [
     ...danglingReferences(next, context),
-    ...next.all("ServerWorkload").flatMap((workload) => checkServerWorkload(workload, context.profiles)),
+    ...next.all("ServerWorkload").flatMap((workload) => checkServerWorkload(workload, context)),
     ...sharedHosts(next, context.profiles),
     ...next.all("TrustProvider").flatMap((provider) => checkTrustProvider(provider, context.trustDomain)),
     ...next.all("Agent").flatMap((agent) => checkSelectors(agent, next)),

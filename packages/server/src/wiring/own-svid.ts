@@ -3,18 +3,13 @@
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import { certificatePem } from "@postern/identity/certificate";
+import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
 import { gatewayId } from "@postern/identity/spiffe-id";
+import type { OwnCertificate, UpstreamIdentity } from "../gateway/ports.ts";
 import type { Issuer } from "../issuer/issuer.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { faultFields, type Log } from "../kernel/log.ts";
 import { privateKeyPem, type RecordSvid } from "./issue-identity.ts";
-
-export interface OwnCertificate {
-  /** PEM, the leaf first. */
-  readonly certificate: string;
-  /** PEM. */
-  readonly privateKey: string;
-}
 
 export interface OwnSvidParts {
   readonly issuer: Issuer;
@@ -29,29 +24,44 @@ export interface OwnSvidParts {
 const LONGEST_WAIT = 60_000;
 const RETRY_AFTER = 5000;
 
-export class OwnSvid {
+export class OwnSvid implements UpstreamIdentity {
   readonly #parts: OwnSvidParts;
   readonly #listeners = new Set<(certificate: OwnCertificate) => void>();
   #timer: NodeJS.Timeout | undefined;
-  #current!: OwnCertificate;
+  #current: OwnCertificate | undefined;
+  #first: Promise<void> | undefined;
   #renewAt = 0;
   #renewing: Promise<void> = Promise.resolve();
   #isClosed = false;
 
-  private constructor(parts: OwnSvidParts) {
+  constructor(parts: OwnSvidParts) {
     this.#parts = parts;
     // Signed by what is active now: what signed before may be about to be revoked.
-    parts.issuer.onChange(() => this.#renewSoon());
+    parts.issuer.onChange(() => {
+      if (this.#current !== undefined) this.#renewSoon();
+    });
   }
 
-  static async open(parts: OwnSvidParts): Promise<OwnSvid> {
-    const own = new OwnSvid(parts);
-    await own.#renew();
-    return own;
+  /** Issued when it is asked for first, and renewed from then on. */
+  async own(): Promise<OwnCertificate> {
+    this.#first ??= this.#renew().catch((error: unknown) => {
+      this.#first = undefined;
+      throw error;
+    });
+    await this.#first;
+    return this.#current!;
   }
 
-  get current(): OwnCertificate {
+  get current(): OwnCertificate | undefined {
     return this.#current;
+  }
+
+  problemOf(chain: readonly Buffer[], spiffeId: string): string | undefined {
+    const { bundle, trustDomain } = this.#parts.issuer;
+    const bundleOf = (name: string) => (name === trustDomain ? bundle : undefined);
+    const svid = verifyX509Svid(chain, bundleOf, this.#parts.clock.now());
+    if (!svid.ok) return svid.reason;
+    return svid.value.id.uri === spiffeId ? undefined : "another_spiffe_id";
   }
 
   onChange(listener: (certificate: OwnCertificate) => void): void {

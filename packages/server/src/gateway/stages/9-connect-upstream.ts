@@ -10,7 +10,8 @@ import { dial } from "../dialer.ts";
 import type { Ending } from "../ending.ts";
 import { DEFAULT_OUTBOUND_LIMITS, OutboundConnection, type OutboundLimits } from "../http/outbound.ts";
 import type { connectionBrand, UpstreamConnection } from "../http/messages.ts";
-import type { GatewayWorkload } from "../ports.ts";
+import type { GatewayWorkload, UpstreamIdentity } from "../ports.ts";
+import { type HandshakeIdentity, handshakeIdentity } from "../upstream-identity.ts";
 import { type Refusal, refusal } from "./refusal.ts";
 
 const IDLE_LIMIT = 64;
@@ -23,6 +24,8 @@ interface Kept {
   readonly connection: OutboundConnection;
   /** What the later stages hold of it. */
   readonly upstream: UpstreamConnection;
+  /** Whether both sides still are who they proved to be. */
+  stillHolds(): boolean;
 }
 
 export class UpstreamConnections {
@@ -30,9 +33,11 @@ export class UpstreamConnections {
   readonly #open = new Set<OutboundConnection>();
   readonly #clockwork = setInterval(() => this.#checkTimes(), CHECK_EVERY).unref();
   readonly #limits: OutboundLimits;
+  readonly #identity: UpstreamIdentity | undefined;
 
-  constructor(limits: OutboundLimits = DEFAULT_OUTBOUND_LIMITS) {
+  constructor(limits: OutboundLimits = DEFAULT_OUTBOUND_LIMITS, identity?: UpstreamIdentity) {
     this.#limits = limits;
+    this.#identity = identity;
   }
 
   /** At once where there is an idle connection. */
@@ -55,13 +60,25 @@ export class UpstreamConnections {
     authority: string,
     ending: Ending,
   ): Promise<Result<UpstreamConnection, Refusal>> {
-    const socket = await dial({ ...workload, host }, ending.signal());
+    const identity = await this.#identityFor(workload, host);
+    if (identity === undefined)
+      return refuse(refusal("upstream_unreachable", "the gateway has no identity to connect with"));
+    const socket = await dial({ ...workload, host }, ending.signal(), undefined, identity);
     if (!socket.ok) return refuse(refusal(socket.reason.code, socket.reason.detail));
     const connection = new OutboundConnection(socket.value, this.#limits);
     this.#open.add(connection);
-    const kept = this.#kept(key, workload, authority, connection);
+    const stillHolds = (): boolean => identity.isCurrent() && identity.problemOf(socket.value) === undefined;
+    const kept = this.#kept(key, workload, authority, connection, stillHolds);
     socket.value.once("close", () => this.#forget(key, kept));
     return ok(kept.upstream);
+  }
+
+  async #identityFor(workload: GatewayWorkload, host: string): Promise<HandshakeIdentity | undefined> {
+    try {
+      return await handshakeIdentity({ ...workload, host }, this.#identity);
+    } catch {
+      return undefined;
+    }
   }
 
   /** Closes idle connections of an agent that was cut. */
@@ -89,7 +106,7 @@ export class UpstreamConnections {
     while (idle !== undefined && idle.length > 0) {
       const kept = idle.pop()!;
       // A changed server workload may mean another address or another trust: its old connections end.
-      if (kept.of === workload && !kept.connection.isClosed) return kept;
+      if (kept.of === workload && !kept.connection.isClosed && kept.stillHolds()) return kept;
       kept.connection.close();
     }
     return undefined;
@@ -102,7 +119,13 @@ export class UpstreamConnections {
     else this.#idle.set(key, left);
   }
 
-  #kept(key: string, of: GatewayWorkload, authority: string, connection: OutboundConnection): Kept {
+  #kept(
+    key: string,
+    of: GatewayWorkload,
+    authority: string,
+    connection: OutboundConnection,
+    stillHolds: () => boolean,
+  ): Kept {
     const giveBack = (): void => {
       if (connection.isClosed) return;
       const idle = this.#idle.get(key);
@@ -119,7 +142,7 @@ export class UpstreamConnections {
         giveBack();
       },
     };
-    const kept: Kept = { of, connection, upstream: upstream as UpstreamConnection };
+    const kept: Kept = { of, connection, upstream: upstream as UpstreamConnection, stillHolds };
     return kept;
   }
 }

@@ -8,7 +8,8 @@ import { constants } from "node:crypto";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { Gateway, OwnEndpoints } from "../../gateway/gateway.ts";
 import { faultFields, type Log } from "../../kernel/log.ts";
-import type { OwnCertificate } from "../own-svid.ts";
+import type { OwnCertificate } from "../../gateway/ports.ts";
+import { chainOf } from "../../gateway/upstream-identity.ts";
 import { RemoteCaller, type SvidJudge } from "./remote-caller.ts";
 
 export interface ListenerParts {
@@ -22,7 +23,6 @@ export interface ListenerParts {
 
 const HANDSHAKE_TIMEOUT = 10_000;
 const MOST_CONNECTIONS = 4096;
-const MOST_CERTIFICATES = 8;
 /** An SVID that ends is noticed so soon, where nothing else happens. */
 const SWEEP_EVERY = 250;
 
@@ -120,14 +120,3 @@ const contextOf = ({ certificate, privateKey }: OwnCertificate) => ({
   minVersion: "TLSv1.2" as const,
   secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
 });
-
-/** What the peer has sent, leaf first. TLS has verified that it holds the leaf's key, and nothing else. */
-function chainOf(socket: TLSSocket): Buffer[] {
-  const chain: Buffer[] = [];
-  let certificate = socket.getPeerX509Certificate();
-  while (certificate !== undefined && chain.length < MOST_CERTIFICATES) {
-    chain.push(certificate.raw);
-    certificate = certificate.issuerCertificate;
-  }
-  return chain;
-}
