@@ -345,3 +345,38 @@ describe("nobody says yes to their own request", () => {
     expect(standIns.openai.requests).toHaveLength(0);
   });
 });
+
+describe("a grant", () => {
+  beforeAll(() => postern.apply(resources({ grants: { longest: 3600, mostUses: 10 } })));
+  afterAll(() => postern.apply(resources({})));
+  const words = ["--policy", "agents-may-use-openai", "--for", "10m", "--task", "nightly report"];
+
+  it("lets so many requests pass, each its own, and no more", async () => {
+    const given = await postern.postern([
+      "grant",
+      "agent",
+      ...words,
+      "--uses",
+      "2",
+      "--operation",
+      "chat.completions",
+    ]);
+    expect(given).toMatchObject({ code: 0 });
+    expect((await ask("granted 1")).status).toBe(200);
+    expect((await ask("granted 2")).status).toBe(200);
+    expect((await ask("granted 3")).code).toBe("approval_required");
+    expect((await postern.postern(["grants", "list"])).stdout).toContain("there is no grant");
+    expect(await events("grant")).toContainEqual(
+      expect.objectContaining({ change: "create", person: "ann", task: "nightly report" }),
+    );
+  });
+
+  it("is over when it is revoked, and is not given beyond what the policy says", async () => {
+    const { stdout } = await postern.postern(["grant", "agent", ...words, "--uses", "9", "--json"]);
+    const { id } = JSON.parse(stdout) as { id: string };
+    expect((await ask("before")).status).toBe(200);
+    expect(await postern.postern(["grants", "revoke", id])).toMatchObject({ code: 0 });
+    expect((await ask("after")).code).toBe("approval_required");
+    expect((await postern.postern(["grant", "agent", ...words, "--uses", "11"])).code).toBe(1);
+  });
+});

@@ -260,4 +260,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessPolicy.approval.expiresAfter": "Seconds after which a question that nobody answered is over.",
   "AccessPolicy.approval.validFor": "Seconds for which a yes can be used.",
   "AccessPolicy.approval.uses": "How often the approved request may be sent.",
+  "AccessPolicy.approval.grants":
+    "How far a person may say yes ahead; without it every request is asked for.",
+  "AccessPolicy.approval.grants.longest": "Seconds that a grant may last.",
+  "AccessPolicy.approval.grants.mostUses": "Uses that a grant may have.",
 };

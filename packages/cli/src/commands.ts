@@ -9,6 +9,7 @@ import { auditCommands } from "./commands/audit.ts";
 import { demo } from "./commands/demo.ts";
 import { backupCommands } from "./commands/backup.ts";
 import { doctor } from "./commands/doctor.ts";
+import { grantCommands } from "./commands/grants.ts";
 import { resourceCommands } from "./commands/resources.ts";
 import { learn } from "./commands/learn.ts";
 import { policyCommands } from "./commands/policy.ts";
@@ -32,6 +33,7 @@ export const commands: readonly Command[] = [
   review,
   ...policyCommands,
   ...approvalCommands,
+  ...grantCommands,
   attest,
   joinToken,
   ...agentCommands,

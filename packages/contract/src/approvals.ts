@@ -48,6 +48,13 @@ export const approvalSpec = z.strictObject({
   validFor: z.int().min(1).max(86_400).default(900),
   /** How often the approved request may be sent. */
   uses: z.int().min(1).max(1000).default(1),
+  /** How far a person may say yes ahead; without it every request is asked for. */
+  grants: z
+    .strictObject({
+      longest: z.int().min(1).max(86_400),
+      mostUses: z.int().min(1).max(100_000),
+    })
+    .optional(),
 });
 
 /** What somebody said to an approval. */
@@ -103,4 +110,46 @@ export interface ApprovalDetails extends ApprovalSummary {
     /** Base64; absent where there is none. */
     readonly body?: string;
   };
+}
+
+/** `POST /v1/grants`: for a policy, or for all policies of the agent at a server workload. */
+export interface GrantRequest {
+  readonly agent: string;
+  readonly policy?: string | undefined;
+  readonly serverWorkload?: string | undefined;
+  /** All that the policies ask about where absent. */
+  readonly operations?: readonly string[] | undefined;
+  readonly models?: readonly string[] | undefined;
+  readonly seconds: number;
+  readonly uses: number;
+  /** What for, in words for people. */
+  readonly task?: string | undefined;
+}
+
+export interface GrantSummary {
+  readonly id: string;
+  readonly state: "active" | "used" | "expired" | "revoked";
+  readonly agent: string;
+  readonly policies: readonly string[];
+  readonly operations?: readonly string[];
+  readonly models?: readonly string[];
+  readonly task?: string;
+  /** Name of the Approver. */
+  readonly by: string;
+  readonly identity: string;
+  readonly usesLeft: number;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+}
+
+/** `GET /v1/grants` */
+export interface GrantsResponse {
+  readonly grants: readonly GrantSummary[];
+}
+
+/** `POST /v1/approvals/ID/approve` */
+export interface ApproveRequest {
+  readonly reason?: string;
+  /** Say yes ahead too: to the same operation with the same model. */
+  readonly grant?: { readonly seconds: number; readonly uses: number };
 }

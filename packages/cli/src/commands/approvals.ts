@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ApprovalDetails, ApprovalsResponse, ApprovalSummary } from "@postern/contract";
+import type { ApproveRequest, ApprovalDetails, ApprovalsResponse, ApprovalSummary } from "@postern/contract";
 import { type Command, type Invocation, oneWord, stringFlag, UsageError } from "../command.ts";
+import { positiveCount, secondsOf } from "../spans.ts";
 import { quotedBytes, visible } from "../visible-text.ts";
 
 const list: Command = {
@@ -40,8 +41,17 @@ const approve: Command = {
   name: "approvals approve",
   usage: "approvals approve ID",
   summary: "let exactly this request pass, as often and as long as the policy says",
-  flags: { reason },
-  run: (invocation) => say(invocation, "approve"),
+  flags: {
+    reason,
+    for: { type: "string", value: "TIME", help: "yes ahead too, to this operation and model, for so long" },
+    uses: { type: "string", value: "COUNT", help: "with --for: for so many more requests" },
+  },
+  run: (invocation) => {
+    const { for: span, uses } = invocation.flags;
+    if (span === undefined && uses === undefined) return say(invocation, "approve");
+    const grant = { seconds: secondsOf("--for", span), uses: positiveCount("--uses", uses) };
+    return say(invocation, "approve", { grant });
+  },
 };
 
 const deny: Command = {
@@ -54,14 +64,16 @@ const deny: Command = {
 
 export const approvalCommands: readonly Command[] = [list, show, approve, deny];
 
-async function say(invocation: Invocation, verdict: "approve" | "deny"): Promise<number> {
+async function say(
+  invocation: Invocation,
+  verdict: "approve" | "deny",
+  more: Pick<ApproveRequest, "grant"> = {},
+): Promise<number> {
   const id = oneWord(invocation, "id");
   const path = `/v1/approvals/${encodeURIComponent(id)}/${verdict}`;
   const why = stringFlag(invocation.flags["reason"]);
-  const answer = await invocation.control.post<ApprovalSummary>(
-    path,
-    why === undefined ? {} : { reason: why },
-  );
+  const request: ApproveRequest = { ...more, ...(why === undefined ? {} : { reason: why }) };
+  const answer = await invocation.control.post<ApprovalSummary>(path, request);
   invocation.print(invocation.json ? JSON.stringify(answer) : outcome(answer));
   return 0;
 }

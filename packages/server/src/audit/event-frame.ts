@@ -31,7 +31,8 @@ export type EventKind =
   | "attestation"
   | "authority"
   | "svid"
-  | "approval";
+  | "approval"
+  | "grant";
 
 export const OCSF_VERSION = "1.8.0";
 

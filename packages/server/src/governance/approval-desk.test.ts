@@ -14,7 +14,9 @@ import { approvalRulesOf } from "../policy/approval-rules.ts";
 import { ResourceSet } from "../resources/resource-set.ts";
 import { openStore } from "../store/sqlite/open-store.ts";
 import type { Store } from "../store/store.ts";
-import { ApprovalDesk, MOST_PENDING, type Question } from "./approval-desk.ts";
+import type { Question } from "./approval-record.ts";
+import { GrantDesk } from "./grant-desk.ts";
+import { ApprovalDesk, MOST_PENDING } from "./approval-desk.ts";
 
 const clock = { time: 1_000_000, now: () => clock.time };
 const keys = new KeyRing(masterKey(randomBytes(32)));
@@ -23,6 +25,7 @@ const gone = { isOver: false, onOver: () => () => {} };
 let folder: string;
 let store: Store;
 let desk: ApprovalDesk;
+let grants: GrantDesk;
 let events: AuditEvent[];
 let isLogBroken: boolean;
 let resources: ResourceSet;
@@ -49,15 +52,19 @@ function given(approval: object, owner?: string): void {
 
 async function open(): Promise<void> {
   store = await openStore({ file: join(folder, "postern.db"), clock });
-  desk = new ApprovalDesk({
-    store: store.approvals,
-    contentKey: () => contentKey("approvals", store.keys, keys),
+  const shared = {
     resources: () => resources,
-    audit: async (event) => {
+    audit: async (event: AuditEvent) => {
       if (isLogBroken) throw new Error("the disk is full");
       events.push(event);
     },
     clock,
+  };
+  grants = new GrantDesk({ ...shared, store: store.grants });
+  desk = new ApprovalDesk({
+    ...{ ...shared, grants },
+    store: store.approvals,
+    contentKey: () => contentKey("approvals", store.keys, keys),
   });
 }
 
@@ -297,5 +304,87 @@ describe("waiting", () => {
     const others = desk.settled(other, "b", 60_000, gone);
     await Promise.all([say(id, "deny", "uid:1"), say(other, "deny", "uid:1")]);
     expect(await Promise.all([...waiting, others])).toEqual(Array(33).fill(true));
+  });
+});
+
+describe("a grant", () => {
+  const limits = { grants: { longest: 3600, mostUses: 10 } };
+  const ann = { identity: "uid:1" };
+  const wish = { agent: "a", policy: "p", seconds: 600, uses: 3 };
+
+  it("runs out, whoever races for it, and over a restart", async () => {
+    given(limits);
+    expect((await grants.give(wish, ann)).ok).toBe(true);
+    expect(await desk.ask(question("one"))).toMatchObject({ status: "released", by: ["ann"] });
+    await reopen();
+    const answers = await Promise.all(Array.from({ length: 9 }, (_, i) => desk.ask(question(`more ${i}`))));
+    expect(answers.filter(({ status }) => status === "released")).toHaveLength(2);
+    expect(await grants.list("active")).toEqual([]);
+  });
+
+  it("ends with its time, when it is revoked, and when the policy changes", async () => {
+    given(limits);
+    await grants.give(wish, ann);
+    given({ ...limits, uses: 2 });
+    expect(await desk.ask(question("1"))).toMatchObject({ status: "pending" });
+    given(limits);
+    clock.time += 600_000;
+    expect(await desk.ask(question("2"))).toMatchObject({ status: "pending" });
+    const again = await grants.give(wish, ann);
+    if (!again.ok) throw new Error(again.reason.detail);
+    expect(await grants.revoke(again.value.id, "uid:9")).toMatchObject({
+      ok: true,
+      value: { state: "revoked" },
+    });
+    expect(await desk.ask(question("3"))).toMatchObject({ status: "pending" });
+    await desk.sweep();
+    expect(changes()).toEqual(["create", "create", "revoke", "expire"]);
+  });
+
+  it("is for one agent, and for the operations and models that were named", async () => {
+    given(limits);
+    await grants.give({ ...wish, operations: ["other"] }, ann);
+    await grants.give({ ...wish, models: ["m"] }, ann);
+    expect(await desk.ask(question("1"))).toMatchObject({ status: "pending" });
+    expect(await desk.ask(question("2", "b"))).toMatchObject({ status: "pending" });
+    expect(await desk.ask({ ...question("3"), model: "m" })).toMatchObject({ status: "released" });
+    expect(await desk.ask({ ...question("4"), operation: "other" })).toMatchObject({ status: "released" });
+  });
+
+  it.each([
+    ["where the policy says nothing of grants", {}, wish, ann],
+    ["for longer than the policy says", limits, { ...wish, seconds: 3601 }, ann],
+    ["for more uses than the policy says", limits, { ...wish, uses: 11 }, ann],
+    ["where two persons are needed", { ...limits, needed: 2 }, wish, ann],
+    ["by somebody whom the policy does not name", limits, wish, { identity: "uid:3" }],
+    ["by a process of the agent", limits, wish, { ...ann, objectionFor: () => "it asks itself" }],
+    ["for an agent that there is not", limits, { ...wish, agent: "b" }, ann],
+    ["for a policy that there is not", limits, { ...wish, policy: "q" }, ann],
+  ])("is not given %s", async (_, approval, wanted, giver) => {
+    given(approval);
+    expect((await grants.give(wanted, giver)).ok).toBe(false);
+    expect(events).toEqual([]);
+    expect(await grants.list("all")).toEqual([]);
+  });
+
+  it("is not given by the owner of the agent, and not while the log cannot be written", async () => {
+    given(limits, "ann");
+    expect((await grants.give(wish, ann)).ok).toBe(false);
+    given(limits);
+    isLogBroken = true;
+    await expect(grants.give(wish, ann)).rejects.toThrow("the disk is full");
+    expect(await grants.list("all")).toEqual([]);
+  });
+
+  it("can come with a yes, for the same operation", async () => {
+    given(limits);
+    const id = await idOf(question("one"));
+    const word = { verdict: "approve", identity: "uid:1", isOperator: true } as const;
+    expect(await desk.grant(id, word, { seconds: 3601, uses: 1 })).toMatchObject({ ok: false });
+    expect(await desk.grant(id, word, { seconds: 60, uses: 1 })).toMatchObject({ ok: true });
+    expect(await desk.ask(question("one"))).toMatchObject({ status: "released", id });
+    expect(await desk.ask({ ...question("two"), operation: "else" })).toMatchObject({ status: "pending" });
+    expect(await desk.ask(question("two"))).toMatchObject({ status: "released" });
+    expect(await desk.ask(question("three"))).toMatchObject({ status: "pending" });
   });
 });

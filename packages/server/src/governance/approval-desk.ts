@@ -16,17 +16,30 @@ import type { ContentKey } from "../keys/content-key.ts";
 import {
   type ApprovalRule,
   approvalRulesOf,
-  digestOf,
   isContent,
   mayApprove,
   type Person,
 } from "../policy/approval-rules.ts";
 import type { ResourceSet } from "../resources/resource-set.ts";
 import type { ApprovalChange, ApprovalStore, StoredApproval } from "../store/approval-store.ts";
+import {
+  firstUsesOf,
+  lookupOf,
+  type Question,
+  type SealedRequest,
+  summarise,
+  type Summary,
+  summaryOf,
+  votesOf,
+  yesOf,
+} from "./approval-record.ts";
+import type { GrantDesk, GrantRefusal } from "./grant-desk.ts";
+import { personsOf, personWith } from "./persons.ts";
 import { type Gone, WaitingRoom } from "./waiting-room.ts";
 
 export interface ApprovalDeskParts {
   readonly store: ApprovalStore;
+  readonly grants: GrantDesk;
   contentKey(): Promise<ContentKey>;
   resources(): ResourceSet;
   /** Resolves when the event is durable; rejects when it cannot be kept. */
@@ -34,28 +47,6 @@ export interface ApprovalDeskParts {
   readonly clock: Clock;
   /** Hears of each new question, to tell persons. Never waited for. */
   asked?(approval: ApprovalSummary): void;
-}
-
-/** A request as it would be sent. */
-export interface ShownRequest {
-  readonly method: string;
-  readonly authority: string;
-  readonly path: string;
-  readonly query: string;
-  readonly headers: readonly (readonly [name: string, value: string])[];
-  readonly body: Buffer | undefined;
-}
-
-export interface Question {
-  readonly agent: string;
-  readonly run?: string;
-  readonly rules: readonly ApprovalRule[];
-  readonly serverWorkload: string;
-  readonly operation?: string;
-  readonly model?: string;
-  readonly request: ShownRequest;
-  /** Of the request. */
-  readonly digest: string;
 }
 
 export type Answer =
@@ -86,14 +77,6 @@ const MOST_LISTED = 1000;
 const KEPT = 30 * 86_400_000;
 const ATTEMPTS = 5;
 
-/** What is kept beside the sealed request. */
-interface Summary extends Omit<
-  ApprovalSummary,
-  "id" | "agent" | "state" | "votes" | "createdAt" | "expiresAt" | "usesLeft"
-> {
-  readonly rules: readonly ApprovalRule[];
-}
-
 export class ApprovalDesk {
   readonly #parts: ApprovalDeskParts;
   readonly #room = new WaitingRoom();
@@ -111,10 +94,14 @@ export class ApprovalDesk {
       : question.rules;
     if (rules.length === 0) return { status: "free" };
     const lookup = lookupOf(question);
-    const released = await store.release(lookup);
+    const approved = await store.release(lookup);
+    const released =
+      approved === undefined
+        ? await this.#parts.grants.take({ ...question, rules })
+        : { id: approved.id, by: yesOf(votesOf(approved)) };
     if (released !== undefined) {
       if (firstUses.length > 0) await store.noteUses(firstUses);
-      return { status: "released", id: released.id, by: yesOf(votesOf(released)) };
+      return { status: "released", ...released };
     }
     const { approval, isNew } = await this.#put({ ...question, rules }, lookup);
     if (isNew) this.#parts.asked?.(summaryOf(approval));
@@ -169,10 +156,38 @@ export class ApprovalDesk {
     });
   }
 
+  /** Yes to this request, and ahead to others of its kind. The grant comes first: it is the narrower door. */
+  async grant(
+    id: string,
+    word: Word,
+    { seconds, uses }: { readonly seconds: number; readonly uses: number },
+  ): Promise<Result<ApprovalSummary, WordRefusal | GrantRefusal>> {
+    const approval = await this.#parts.store.get(id);
+    if (approval === undefined) return refuse({ code: "not_found", detail: `there is no approval ${id}` });
+    const judged = this.#judge(approval, word);
+    if (!judged.ok) return judged;
+    const { model, operation, policies } = summaryOf(approval);
+    const [policy, ...others] = policies;
+    if (operation === undefined || policy === undefined || others.length > 0)
+      return conflict(
+        "only what is one named operation under one policy can be granted so: use `postern grant` for more",
+      );
+    const given = await this.#parts.grants.give(
+      {
+        ...{ agent: approval.agent, policy, operations: [operation], seconds, uses },
+        ...(model === undefined ? {} : { models: [model] }),
+        ...(word.reason === undefined ? {} : { task: word.reason }),
+      },
+      word,
+    );
+    return given.ok ? this.say(id, word) : given;
+  }
+
   /** Ends what is over, and says so in the log. */
   async sweep(): Promise<void> {
     const { clock, store } = this.#parts;
     const ended = await store.expire(clock.now() - KEPT);
+    await this.#parts.grants.sweep(clock.now() - KEPT);
     await Promise.all(ended.map((approval) => this.#log(approval, "expire")));
     for (const { id } of ended) this.#room.wake(id);
   }
@@ -207,7 +222,7 @@ export class ApprovalDesk {
     const isOpen = state === "pending" || (state === "approved" && word.verdict === "deny");
     if (!isOpen || approval.expiresAt <= clock.now())
       return conflict(`approval ${approval.id} is ${isOpen ? "expired" : state}`);
-    const person = this.#personOf(word.identity);
+    const person = personWith(word.identity, this.#parts.resources());
     return word.verdict === "deny"
       ? this.#judgeNo(approval, word, person)
       : this.#judgeYes(approval, word, person);
@@ -279,19 +294,8 @@ export class ApprovalDesk {
     };
   }
 
-  #personOf(identity: string): Person | undefined {
-    return this.#persons().find(({ identities }) => identities.includes(identity));
-  }
-
   #personsOf(names: readonly string[]): readonly Person[] {
-    return this.#persons().filter(({ name }) => names.includes(name));
-  }
-
-  #persons(): readonly Person[] {
-    return this.#parts
-      .resources()
-      .all("Approver")
-      .map(({ metadata, spec }) => ({ name: metadata.name, identities: spec.identities }));
+    return personsOf(this.#parts.resources()).filter(({ name }) => names.includes(name));
   }
 
   #log(
@@ -317,58 +321,6 @@ interface Judged {
   readonly change: "approve" | "deny" | "withdraw";
   readonly to: ApprovalChange;
 }
-
-interface SealedRequest extends Omit<ShownRequest, "body"> {
-  /** Base64. */
-  readonly body: string | null;
-}
-
-/** Everything that has to be the same: a policy that was changed since makes it another question. */
-const lookupOf = ({ agent, digest, rules }: Question): string =>
-  digestOf(["postern approval", 1, agent, digest, rules.map(({ basis, policy }) => [policy, basis])]);
-
-/** What this agent would do for the first time, by rule; nothing where no rule asks for that. */
-const firstUsesOf = ({ agent, operation, request, rules, serverWorkload }: Question): readonly string[] =>
-  rules
-    .filter(({ when }) => when === "first-use")
-    .map(({ basis, policy }) =>
-      digestOf([
-        "first use",
-        agent,
-        policy,
-        basis,
-        serverWorkload,
-        operation ?? [request.method, request.path],
-      ]),
-    );
-
-function summarise({ digest, model, operation, request, rules, run, serverWorkload }: Question): Summary {
-  return {
-    ...{ serverWorkload, digest, rules, policies: rules.map(({ policy }) => policy) },
-    ...{ method: request.method, authority: request.authority, path: request.path },
-    ...{ bodyBytes: request.body?.length ?? 0, needed: Math.max(...rules.map(({ needed }) => needed)) },
-    approvers: [...new Set(rules.flatMap(({ approvers }) => approvers))].toSorted(),
-    ...(run === undefined ? {} : { run }),
-    ...(operation === undefined ? {} : { operation }),
-    ...(model === undefined ? {} : { model }),
-  };
-}
-
-function summaryOf(approval: StoredApproval): ApprovalSummary {
-  const { agent, createdAt, expiresAt, id, state, usesLeft } = approval;
-  const { rules: _, ...summary } = JSON.parse(approval.summary) as Summary;
-  return {
-    ...summary,
-    ...{ id, agent, state, usesLeft, votes: votesOf(approval) },
-    ...{ createdAt: new Date(createdAt).toISOString(), expiresAt: new Date(expiresAt).toISOString() },
-  };
-}
-
-const votesOf = (approval: StoredApproval): readonly ApprovalVote[] =>
-  JSON.parse(approval.votes) as ApprovalVote[];
-
-const yesOf = (votes: readonly ApprovalVote[]): string[] =>
-  votes.flatMap(({ person, verdict }) => (verdict === "approve" && person !== undefined ? [person] : []));
 
 const conflict = (detail: string): Result<never, WordRefusal> =>
   refuse({ code: "resource_conflict", detail });

@@ -4,6 +4,7 @@ import { agentStateStoreContract } from "./agent-state-store.contract.ts";
 import { approvalStoreContract } from "./approval-store.contract.ts";
 import { evidenceStoreContract } from "./evidence-store.contract.ts";
 import { authorityStoreContract } from "./authority-store.contract.ts";
+import { grantStoreContract } from "./grant-store.contract.ts";
 import { joinTokenStoreContract } from "./join-token-store.contract.ts";
 import { keyStoreContract } from "./key-store.contract.ts";
 import { resourceStoreContract } from "./resource-store.contract.ts";
@@ -21,4 +22,5 @@ export function storeContract(makePlace: () => Promise<EmptyPlace>): void {
   evidenceStoreContract(makePlace);
   joinTokenStoreContract(makePlace);
   approvalStoreContract(makePlace);
+  grantStoreContract(makePlace);
 }

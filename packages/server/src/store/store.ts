@@ -6,6 +6,7 @@ import type { ApprovalStore } from "./approval-store.ts";
 import type { AuthorityStore } from "./authority-store.ts";
 import type { AgentStateStore } from "./agent-state-store.ts";
 import type { EvidenceStore } from "./evidence-store.ts";
+import type { GrantStore } from "./grant-store.ts";
 import type { JoinTokenStore } from "./join-token-store.ts";
 import type { KeyStore } from "./key-store.ts";
 import type { ResourceStore } from "./resource-store.ts";
@@ -22,6 +23,7 @@ export interface Store {
   readonly evidence: EvidenceStore;
   readonly joinTokens: JoinTokenStore;
   readonly approvals: ApprovalStore;
+  readonly grants: GrantStore;
   readonly budgets: BudgetLedger;
   epochs(): Promise<Epochs>;
   /** Absent where no other server can change anything here. */

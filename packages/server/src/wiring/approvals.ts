@@ -5,6 +5,7 @@ import { objectionTo, type OpenRun } from "../attestation/process/who-asks.ts";
 import { identityOfAccount } from "../audit/approval-events.ts";
 import type { AuditEvent } from "../audit/event-frame.ts";
 import { ApprovalDesk } from "../governance/approval-desk.ts";
+import { GrantDesk } from "../governance/grant-desk.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { faultFields, type Log } from "../kernel/log.ts";
 import { type ContentKey, contentKey } from "../keys/content-key.ts";
@@ -32,7 +33,13 @@ export interface ApprovalsSetUp {
 export function setUpApprovals(parts: ApprovalParts): ApprovalsSetUp {
   const { clock, log, storage } = parts;
   let key: Promise<ContentKey> | undefined;
+  const shared = {
+    ...{ clock, resources: () => parts.resources() },
+    audit: (event: AuditEvent) => parts.audit(event),
+  };
+  const grants = new GrantDesk({ ...shared, store: storage.store.grants });
   const desk = new ApprovalDesk({
+    ...{ ...shared, grants },
     store: storage.store.approvals,
     // Made with the first question: who asks nobody has none.
     contentKey: () => {
@@ -40,9 +47,6 @@ export function setUpApprovals(parts: ApprovalParts): ApprovalsSetUp {
       key.catch(() => (key = undefined));
       return key;
     },
-    resources: () => parts.resources(),
-    audit: (event) => parts.audit(event),
-    clock,
   });
   const sweep = setInterval(() => {
     desk
@@ -50,15 +54,23 @@ export function setUpApprovals(parts: ApprovalParts): ApprovalsSetUp {
       .catch((error: unknown) => log.write("error", "approvals could not be swept", faultFields(error)));
   }, SWEEP_EVERY);
   sweep.unref();
-  return { desk, ports: portsOf(desk, parts), close: () => clearInterval(sweep) };
+  return { desk, ports: portsOf(desk, grants, parts), close: () => clearInterval(sweep) };
 }
 
-const portsOf = (desk: ApprovalDesk, { runs }: ApprovalParts): ApprovalPorts => ({
-  list: (which) => desk.list(which),
-  show: (id) => desk.show(id),
-  say: (id, verdict, reason, { pid, uid }) =>
-    desk.say(id, {
-      ...{ verdict, reason, identity: identityOfAccount(uid), isOperator: true },
-      objectionFor: (agent) => objectionTo(pid, agent, runs()),
-    }),
-});
+const portsOf = (desk: ApprovalDesk, grants: GrantDesk, { runs }: ApprovalParts): ApprovalPorts => {
+  const giverOf = ({ pid, uid }: { readonly pid: number; readonly uid: number }) => ({
+    identity: identityOfAccount(uid),
+    objectionFor: (agent: string) => objectionTo(pid, agent, runs()),
+  });
+  return {
+    list: (which) => desk.list(which),
+    show: (id) => desk.show(id),
+    say: (id, verdict, { grant, reason }, operator) => {
+      const word = { ...giverOf(operator), verdict, reason, isOperator: true };
+      return grant === undefined ? desk.say(id, word) : desk.grant(id, word, grant);
+    },
+    listGrants: (which) => grants.list(which),
+    giveGrant: (request, operator) => grants.give(request, giverOf(operator)),
+    revokeGrant: (id, { uid }) => grants.revoke(id, identityOfAccount(uid)),
+  };
+};

@@ -182,6 +182,24 @@ const budgetCounters: Migration = {
         ],
 };
 
+/** What persons said yes to ahead. */
+const grants: Migration = {
+  name: "grants",
+  statements: ({ bigint, tableOptions }) => [
+    `create table grants (
+       id text primary key not null,
+       agent text not null,
+       state text not null check (state in ('active', 'used', 'expired', 'revoked')),
+       body text not null,
+       uses_left ${bigint} not null check (uses_left >= 0),
+       created_at ${bigint} not null,
+       expires_at ${bigint} not null,
+       changed_at ${bigint} not null
+     ) ${tableOptions}`,
+    `create index grants_by_agent on grants (agent, state)`,
+  ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
 export const MIGRATIONS: readonly Migration[] = [
   firstTables,
@@ -191,4 +209,5 @@ export const MIGRATIONS: readonly Migration[] = [
   joinTokens,
   approvals,
   budgetCounters,
+  grants,
 ];

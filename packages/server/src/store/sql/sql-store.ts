@@ -7,6 +7,7 @@ import { sqlAuthorityStore } from "./authorities.ts";
 import { sqlAgentStateStore } from "./agent-states.ts";
 import { type Announce, readEpochs } from "./epochs.ts";
 import { sqlEvidenceStore } from "./evidence.ts";
+import { sqlGrantStore } from "./grants.ts";
 import { sqlJoinTokenStore } from "./join-tokens.ts";
 import { sqlKeyStore } from "./keys.ts";
 import { sqlResourceStore } from "./resources.ts";
@@ -34,6 +35,7 @@ export function sqlStore(db: Database, clock: Clock, engine: Engine): Omit<Store
     evidence: sqlEvidenceStore(db, clock),
     joinTokens: sqlJoinTokenStore(db, clock),
     approvals: sqlApprovalStore(db, clock),
+    grants: sqlGrantStore(db, clock),
     epochs: () => readEpochs(db),
     async sealedUnder() {
       const rows = await db

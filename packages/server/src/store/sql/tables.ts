@@ -63,6 +63,16 @@ export interface Tables {
     expires_at: number;
     changed_at: number;
   };
+  grants: {
+    id: string;
+    agent: string;
+    state: string;
+    body: string;
+    uses_left: number;
+    created_at: number;
+    expires_at: number;
+    changed_at: number;
+  };
   first_uses: { key: string; used_at: number };
   /** Without `reserved` in the embedded store, which keeps that in memory. */
   budget_counters: { key: string; used: number; reserved: number; ends_at: number };
