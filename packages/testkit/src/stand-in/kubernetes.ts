@@ -20,7 +20,8 @@ export interface StandInPod {
 export interface Kubernetes extends TokenIssuer {
   /** What Postern must present as its own token. */
   readonly ownToken: string;
-  addPod(name: string, more?: { namespace?: string; serviceAccount?: string }): StandInPod;
+  /** `image` is what its one container runs, as the kubelet says it. */
+  addPod(name: string, more?: { namespace?: string; serviceAccount?: string; image?: string }): StandInPod;
   deletePod(pod: StandInPod): void;
   /** The projected token of a pod, as the kubelet gets it. */
   tokenOf(pod: StandInPod, audience: string, change?: object): string;
@@ -30,7 +31,7 @@ export interface Kubernetes extends TokenIssuer {
 
 export const KUBERNETES_ISSUER = "https://kubernetes.default.svc.cluster.local";
 const NODE = { name: "node-1", uid: "646e7c5e-32d6-4d42-9dbd-e504e6cbe6b1" };
-const DIGEST = `sha256:${"4e1c".repeat(16)}`;
+const IMAGE = `registry.example/agent@sha256:${"4e1c".repeat(16)}`;
 
 export async function startKubernetes(authority: TestAuthority): Promise<Kubernetes> {
   const pods = new Map<string, StandInPod>();
@@ -103,14 +104,14 @@ export async function startKubernetes(authority: TestAuthority): Promise<Kuberne
   return {
     ...issuer,
     ownToken,
-    addPod: (name, { namespace = "agents", serviceAccount = "support" } = {}) => {
+    addPod: (name, { namespace = "agents", serviceAccount = "support", image = IMAGE } = {}) => {
       const uid = randomUUID();
       const pod = {
         namespace,
         name,
         uid,
         serviceAccount,
-        object: podObject({ namespace, name, uid, serviceAccount }),
+        object: podObject({ namespace, name, uid, serviceAccount, image }),
       };
       pods.set(keyOf(pod), pod);
       return pod;
@@ -142,7 +143,8 @@ const failure = (code: number, reason: string): StandInAnswer => ({
   body: { kind: "Status", apiVersion: "v1", metadata: {}, status: "Failure", reason, code },
 });
 
-function podObject({ name, namespace, serviceAccount, uid }: Omit<StandInPod, "object">) {
+function podObject(pod: Omit<StandInPod, "object"> & { image: string }) {
+  const { image, name, namespace, serviceAccount, uid } = pod;
   return {
     metadata: {
       name,
@@ -171,7 +173,7 @@ function podObject({ name, namespace, serviceAccount, uid }: Omit<StandInPod, "o
         {
           name: "agent",
           image: "registry.example/agent:latest",
-          imageID: `registry.example/agent@${DIGEST}`,
+          imageID: image,
           state: { running: { startedAt: "2026-11-21T08:00:00Z" } },
           ready: true,
         },
