@@ -21,6 +21,21 @@ export interface TrustedRootText {
 const MOST_ENTRIES = 50;
 const MEDIA_TYPE = /^application\/vnd\.dev\.sigstore\.trustedroot(\+json;version=0\.[12]|\.v0\.[12]\+json)$/;
 
+/** Names of the protocol's enumerations: what a later version adds, the verifier would stumble over. */
+const HASHES: readonly unknown[] = [undefined, "SHA2_256", "SHA2_384", "SHA2_512"];
+type KeyForm = "spki" | "pkcs1";
+const KEY_FORMS: ReadonlyMap<unknown, KeyForm> = new Map([
+  ...[
+    ...["PKIX_ECDSA_P256_SHA_256", "PKIX_ECDSA_P384_SHA_384", "PKIX_ECDSA_P521_SHA_512"],
+    ...["PKIX_ED25519", "PKIX_ED25519_PH"],
+  ].map((name) => [name, "spki"] as const),
+  // By the verifier's reading, whatever the prefix says.
+  ...[
+    ...["PKCS1_RSA_PKCS1V5", "PKIX_RSA_PKCS1V5"],
+    ...["2048", "3072", "4096"].map((bits) => `PKIX_RSA_PKCS1V15_${bits}_SHA256`),
+  ].map((name) => [name, "pkcs1"] as const),
+]);
+
 export function parseTrustedRoot(bytes: Buffer): Result<TrustedRootText, string> {
   const parsed = parseStrictJson(bytes);
   if (!parsed.ok || !isJsonObject(parsed.value))
@@ -57,7 +72,13 @@ function logProblem(log: Json): string | undefined {
   if (typeof memberOf(log, "baseUrl") !== "string" || memberOf(log, "baseUrl") === "")
     return "names a log without `baseUrl`";
   if (id === undefined || bytesAt(id, "keyId") === undefined) return "names a log without `logId`";
-  if (key === undefined || !isPublicKey(bytesAt(key, "rawBytes")))
+  const other = memberOf(log, "checkpointKeyId") ?? undefined;
+  if (other !== undefined && (!isJsonObject(other) || bytesAt(other, "keyId") === undefined))
+    return "names a log with a malformed `checkpointKeyId`";
+  if (!HASHES.includes(memberOf(log, "hashAlgorithm") ?? undefined))
+    return "names a log with an unknown hash";
+  const form = key === undefined ? undefined : KEY_FORMS.get(memberOf(key, "keyDetails"));
+  if (key === undefined || form === undefined || !isPublicKey(bytesAt(key, "rawBytes"), form))
     return "names a log whose key cannot be read";
   return validityProblem(objectAt(key, "validFor"), "log");
 }
@@ -97,14 +118,12 @@ function bytesAt(json: Json, name: string): Buffer | undefined {
   return isBase64 ? Buffer.from(value, "base64") : undefined;
 }
 
-function isPublicKey(der: Buffer | undefined): boolean {
-  return (["spki", "pkcs1"] as const).some((type) => {
-    try {
-      return der !== undefined && createPublicKey({ key: der, format: "der", type }).type === "public";
-    } catch {
-      return false;
-    }
-  });
+function isPublicKey(der: Buffer | undefined, type: KeyForm): boolean {
+  try {
+    return der !== undefined && createPublicKey({ key: der, format: "der", type }).type === "public";
+  } catch {
+    return false;
+  }
 }
 
 function isCertificate(der: Buffer | undefined): boolean {
