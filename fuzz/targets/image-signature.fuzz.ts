@@ -25,8 +25,14 @@ function check(input: Buffer): void {
   demand(root.ok, "the trusted root is refused");
   checkTexts(input);
   const taken = parseTrustedRoot(input);
-  // What an operator is let apply must not fail where it is used.
-  if (taken.ok) demand(new BundleVerifier(taken.value.json) !== undefined, "unusable");
+  // What an operator is let apply must not fail where it is used: a sound bundle is believed, or not for a reason.
+  const byTaken = taken.ok
+    ? new BundleVerifier(taken.value.json).verify(signed.bundle, undefined)
+    : undefined;
+  demand(
+    byTaken?.ok !== false || byTaken.reason !== "bundle_malformed",
+    "a trusted root that cannot be used",
+  );
   const json = parseStrictJson(input);
   if (!json.ok || !isJsonObject(json.value)) return;
   checkBundle(json.value, undefined);
