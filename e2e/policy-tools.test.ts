@@ -184,3 +184,34 @@ describe("policy tests", () => {
     expect(broken.stderr).toContain("broken.yaml:");
   });
 });
+
+describe("a policy in dry-run", () => {
+  it("lets nothing through, says everywhere what it would do, and is something to learn from", async () => {
+    const trial = policy(["gpt-4o"])
+      .replace("agents-may-use-openai", "trial")
+      .replace("spec:\n", "spec:\n  mode: dry-run\n");
+    await postern.apply(trial);
+    expect((await chat("gpt-4o")).status).toBe(403);
+    expect((await chat("gpt-4o-mini")).status).toBe(200);
+    const tail = await postern.postern(["audit", "tail", "-n", "20"]);
+    const [line = ""] = tail.stdout.split("\n").filter((each) => each.includes("DRY-RUN would allow"));
+    expect(line).toContain("deny");
+    const why = await postern.postern(["why", line.split("  ")[1]!]);
+    expect(why.stdout).toContain(
+      "DRY-RUN, not in force: with the policies in dry-run it would be allowed by `trial`",
+    );
+    const learned = await postern.postern(["learn", "worker"]);
+    expect(learned.stdout).toMatch(/- gpt-4o # \d time/);
+    const enforced = await postern.postern(["simulate", "-f", file(trial.replace("  mode: dry-run\n", ""))]);
+    expect([enforced.code, enforced.stdout.split("\n")[0]]).toEqual([
+      3,
+      expect.stringContaining("newly allowed"),
+    ]);
+    const { code, stdout } = await postern.postern(["simulate", "-f", file(trial)]);
+    expect([code, stdout.split("\n")[0]]).toEqual([
+      0,
+      expect.stringContaining("in dry-run, would be allowed"),
+    ]);
+    expect((await postern.postern(["delete", "accesspolicy", "trial"])).code).toBe(0);
+  });
+});

@@ -238,6 +238,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessPolicy.allow.everything": "Everything that this server workload offers. Stands alone.",
   "AccessPolicy.conditions":
     "Names of AccessConditions that must all hold for whatever this policy permits. What it forbids, it forbids without them.",
+  "AccessPolicy.mode":
+    "`enforce`, which is meant where it is absent, or `dry-run`: decided and recorded, and not enforced. See [try a policy first](guides/policies.md#try-a-policy-first).",
   "AccessPolicy.cedar":
     "Raw Cedar policies, `permit` and `forbid`: see [raw Cedar](guides/policies.md#raw-cedar). A `forbid` wins over every `permit`.",
   "AccessPolicy.approval":

@@ -176,6 +176,8 @@ const accessPolicy = z.strictObject({
       cedar: z.string().min(1).max(50_000).optional(),
       /** What of it a person has to say yes to first. */
       approval: approvalSpec.optional(),
+      /** `dry-run`: decided and recorded, not enforced. `enforce` where absent. */
+      mode: z.enum(["enforce", "dry-run"]).optional(),
     })
     .refine((spec) => spec.allow !== undefined || spec.cedar !== undefined, "needs `allow` or `cedar`")
     .refine((spec) => spec.allow === undefined || spec.credentialProvider !== undefined, {

@@ -23,6 +23,9 @@ export function eventLine(event: Readonly<Record<string, unknown>>): string {
       if (Array.isArray(value)) return [value.join(",")];
       return [typeof value === "string" ? value : JSON.stringify(value)];
     });
+  const dryRun = details["dry_run"] as { outcome?: string } | undefined;
+  const rehearsed =
+    dryRun === undefined || dryRun.outcome === details["outcome"] ? [] : [`DRY-RUN would ${dryRun.outcome}`];
   const isolated = details["isolated"] === false ? ["NOT ISOLATED"] : [];
   switch (details["kind"]) {
     case "decision":
@@ -32,6 +35,7 @@ export function eventLine(event: Readonly<Record<string, unknown>>): string {
         ...words(["outcome", "code", "agent", "server_workload"]),
         ...host(event, details),
         ...words(["operation", "model", "policies", "reasons"]),
+        ...rehearsed,
         ...isolated,
       ].join("  ");
     case "outcome":

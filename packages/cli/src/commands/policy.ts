@@ -69,6 +69,9 @@ const NOT_REPLAYABLE = {
   cut_short: "the request is too long for the log",
   masked: "the log hides a part of the request",
   incomplete: "a part of the request is not in the log",
+  beyond_policy: "a person or a budget decided it, not a policy",
+  other_schema: "a later version wrote it",
+  condition_not_judged: "a condition was not judged then",
 } as const;
 
 export const policyCommands: readonly Command[] = [test, record];

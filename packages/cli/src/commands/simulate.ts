@@ -85,13 +85,16 @@ async function agreeWithServer(
 function exitCode({ changed, decisions, replayed, notReplayed }: Simulation): number {
   if (changed.newly_allowed + changed.other_credential > 0) return 3;
   if (changed.newly_denied > 0) return 4;
-  return replayed + (notReplayed.not_asked ?? 0) < decisions ? 5 : 0;
+  const { not_asked: before = 0, beyond_policy: beyond = 0 } = notReplayed;
+  return replayed + before + beyond < decisions ? 5 : 0;
 }
 
 const HEADINGS = {
   newly_allowed: "newly allowed",
   other_credential: "allowed with another credential provider",
   newly_denied: "newly denied",
+  would_be_allowed: "in dry-run, would be allowed",
+  would_be_denied: "in dry-run, would be denied",
 } as const;
 
 function inWords(result: Simulation, isAgainstNow: boolean): string[] {
@@ -118,6 +121,9 @@ const REASONS: Readonly<Record<keyof Simulation["notReplayed"], string>> = {
   cut_short: "that are too long for the log",
   masked: "in which the log hides something",
   incomplete: "of which a value is not in the log",
+  beyond_policy: "that a person or a budget decided, not a policy",
+  other_schema: "that a later version wrote",
+  condition_not_judged: "for which a condition was not judged then, or was another one",
 };
 
 function groupLines({ before, after, examples, ...group }: ChangeGroup): string[] {

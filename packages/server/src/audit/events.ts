@@ -5,6 +5,7 @@
  * OCSF API Activity (6003). Nothing of a request's content, query or credential has a parameter here.
  */
 import type { Instant } from "../kernel/clock.ts";
+import { CEDAR_SCHEMA_VERSION } from "../policy/cedar-schema.ts";
 import { OCSF_VERSION, quantity, SEVERITY_ID, text, texts } from "./event-frame.ts";
 import type { AuditEvent, EventValue, Severity } from "./event-frame.ts";
 
@@ -45,6 +46,15 @@ export interface DecisionInput {
   /** Address of a remote caller, and what it has shown. */
   readonly peer?: string | undefined;
   readonly svid?: { readonly spiffeId: string; readonly document: string } | undefined;
+  /** What the policies in dry-run would make of it. */
+  readonly dryRun?:
+    | {
+        readonly outcome: "allow" | "deny";
+        readonly policies: readonly string[];
+        readonly reasons: readonly string[];
+        readonly credentialProvider?: string;
+      }
+    | undefined;
   /** What was found of the conditions that it depended on. */
   readonly conditions?: readonly ConditionFinding[] | undefined;
   /** Id of the approval that it waits for or that released it. */
@@ -55,6 +65,8 @@ export interface DecisionInput {
 
 export interface ConditionFinding {
   readonly condition: string;
+  /** Which spec of the condition this is about. */
+  readonly definition: string;
   readonly holds: boolean;
   readonly isUnknown?: true;
   /** What was seen. */
@@ -184,6 +196,7 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
       conditions: input.conditions?.slice(0, 64).map(conditionOf),
       credential_provider: text(input.credentialProvider),
       document: text(input.svid?.document, 64),
+      dry_run: input.dryRun === undefined ? undefined : dryRunOf(input.dryRun),
       isolated: input.isolated,
       kind: "decision",
       method,
@@ -194,6 +207,7 @@ export function decisionEvent(input: DecisionInput): AuditEvent {
       peer: text(input.peer, 64),
       policies: texts(input.policies, 16),
       policy_digest: text(input.policyDigest, 128),
+      policy_schema: input.policyDigest === undefined ? undefined : CEDAR_SCHEMA_VERSION,
       reasons: texts(input.reasons, 16),
       request_digest: text(input.requestDigest, 64),
       reserved: input.reserved === undefined ? undefined : texts(input.reserved, 32),
@@ -238,7 +252,15 @@ export function outcomeEvent(input: OutcomeInput): AuditEvent {
   });
 }
 
+const dryRunOf = (dryRun: NonNullable<DecisionInput["dryRun"]>): EventValue => ({
+  credential_provider: text(dryRun.credentialProvider),
+  outcome: dryRun.outcome,
+  policies: texts(dryRun.policies, 16),
+  reasons: texts(dryRun.reasons, 16),
+});
+
 const conditionOf = (finding: ConditionFinding): EventValue => ({
+  definition: text(finding.definition, 64),
   holds: finding.holds,
   name: text(finding.condition, 64),
   saw: text(finding.words, 256),

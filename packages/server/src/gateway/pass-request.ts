@@ -218,7 +218,9 @@ async function decideNow(
     snapshot.serverWorkloads.get(matched.workload.name) !== matched.workload
   )
     return refuse(CHANGED_MEANWHILE);
-  const conditions = snapshot.conditionsOf(identified.agent, matched.workload.name);
+  const { name } = matched.workload;
+  const conditions =
+    snapshot.dryRunConditionsOf?.(identified.agent, name) ?? snapshot.conditionsOf(identified.agent, name);
   const judging = judgeNow(conditions, identified, matched, parts);
   const judgement = judging instanceof Promise ? await judging : judging;
   if (parts.controlPlane.snapshot !== snapshot) return refuse(CHANGED_MEANWHILE);
@@ -387,6 +389,7 @@ function decisionRecord(
     reasons: refused?.reasons ?? [],
     policies: allow?.policies ?? refused?.policies ?? [],
     credentialProvider: allow?.credentialProvider,
+    dryRun: allow?.dryRun ?? refused?.dryRun,
     ...(judgement.results.length === 0 ? {} : { conditions: judgement.results }),
     approval: approval?.id ?? refused?.approval?.id,
     approvedBy: approval?.by,

@@ -5,7 +5,7 @@ import type { Matcher } from "../guard/pattern-matcher.ts";
 import type { Instant } from "../kernel/clock.ts";
 import type { Result } from "../kernel/result.ts";
 import type { Secret } from "../kernel/secret.ts";
-import type { AccessRequest, Allow, Decision } from "../policy/access-request.ts";
+import type { AccessRequest, Allow, Decision, DryRun } from "../policy/access-request.ts";
 import type { CompiledCondition } from "../policy/conditions/compile-condition.ts";
 import type { ConditionResult } from "../policy/conditions/judge-conditions.ts";
 import type { ApprovalRule, ApprovalRules } from "../policy/approval-rules.ts";
@@ -51,6 +51,14 @@ export interface Snapshot {
   conditionsOf(agent: string, serverWorkload: string): readonly CompiledCondition[];
   /** Policies that want a person's yes; absent where none does. */
   readonly approvalRules?: ApprovalRules | undefined;
+  /**
+   * These and those of policies in dry-run, where one concerns the agent there. They are judged as far as the request
+   * was read anyway: a policy in dry-run must not stop one. Absent where no policy is in dry-run.
+   */
+  readonly dryRunConditionsOf?: (
+    agent: string,
+    serverWorkload: string,
+  ) => readonly CompiledCondition[] | undefined;
   /** True while nobody can tell whether it is still right; absent where it is always. */
   isStale?(): boolean;
 }
@@ -164,6 +172,8 @@ export interface DecisionRecord {
   readonly model?: string | undefined;
   readonly credentialProvider?: string | undefined;
   readonly policyDigest: string;
+  /** What the policies in dry-run would make of it; absent where there are none. */
+  readonly dryRun?: DryRun | undefined;
   /** What was found of the conditions that it depended on. */
   readonly conditions?: readonly ConditionResult[] | undefined;
   /** Id of the approval that it waits for or that released it. */

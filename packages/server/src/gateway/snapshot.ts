@@ -43,6 +43,12 @@ export function buildSnapshot(
     approvalRules: approvalRulesOf(source.resources),
     ...budgetsOf(source.resources),
     decide: (request) => decide(source.policies, request),
+    ...(source.policies.dryRunSliceOf === undefined
+      ? {}
+      : {
+          dryRunConditionsOf: (agent: string, workload: string) =>
+            source.policies.dryRunSliceOf?.(agent, workload)?.conditions,
+        }),
     conditionsOf: (agent, workload) => source.policies.sliceOf(agent, workload)?.conditions ?? [],
   };
 }

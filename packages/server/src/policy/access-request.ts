@@ -20,6 +20,16 @@ export interface AccessRequest {
   readonly unknownConditions?: readonly string[];
 }
 
+/** What would be decided if the policies in dry-run were enforced too. */
+export interface DryRun {
+  readonly outcome: "allow" | "deny";
+  /** Names of the policies that would decide, enforced ones among them. */
+  readonly policies: readonly string[];
+  /** As of a `Deny`. */
+  readonly reasons: readonly string[];
+  readonly credentialProvider?: string;
+}
+
 declare const allowBrand: unique symbol;
 
 /** The only key to `obtain-credential`. Made by `decide` alone (`policy/decide.ts`). */
@@ -31,6 +41,8 @@ export interface Allow {
   readonly credentialProvider: string;
   readonly serverWorkload: string;
   readonly agent: string;
+  /** Only where a policy in dry-run concerns the agent there. */
+  readonly dryRun?: DryRun;
 }
 
 export interface Deny {
@@ -45,6 +57,8 @@ export interface Deny {
   readonly policies: readonly string[];
   /** One sentence for the agent's developer. */
   readonly detail: string;
+  /** Only where a policy in dry-run concerns the agent there. */
+  readonly dryRun?: DryRun;
 }
 
 export type Decision = Allow | Deny;

@@ -56,6 +56,8 @@ export interface CompiledPolicy {
   readonly conditions?: readonly string[];
   /** Names of the AccessConditions that its text asks for. */
   readonly asksFor?: readonly string[];
+  /** Decided and recorded, not enforced. */
+  readonly isDryRun?: true;
 }
 
 /** The policies of one agent at one server workload, by id. */
@@ -63,6 +65,8 @@ export interface Slice extends CedarSet {
   readonly policies: ReadonlyMap<string, CompiledPolicy>;
   /** What has to be judged before it is evaluated, by name. */
   readonly conditions: readonly CompiledCondition[];
+  /** Whether a policy in dry-run is among them. */
+  readonly hasDryRun: boolean;
 }
 
 /** All access policies, compiled; immutable. */
@@ -71,8 +75,13 @@ export interface CompiledPolicies {
   readonly digest: string;
   /** By name, then by statement. */
   readonly policies: readonly CompiledPolicy[];
-  /** Undefined where no policy names both. */
+  /** What is enforced; undefined where no enforced policy names both. */
   sliceOf(agent: string, serverWorkload: string): Slice | undefined;
+  /**
+   * What would be enforced if no policy were in dry-run; undefined where none in dry-run names both. Absent where no
+   * policy is in dry-run at all.
+   */
+  readonly dryRunSliceOf?: (agent: string, serverWorkload: string) => Slice | undefined;
 }
 
 /** Compiles the set as a whole, or tells every reason against it. */
@@ -97,7 +106,7 @@ export function compilePolicies(source: PolicySource): Result<CompiledPolicies, 
       conditions: conditions.value.specs,
     }),
     policies,
-    sliceOf: slicer(policies, hashes, conditions.value),
+    ...slicers(policies, hashes, conditions.value),
   });
 }
 
@@ -114,6 +123,7 @@ function compilePolicy({ metadata, spec }: AccessPolicy): Result<CompiledPolicy[
     agents: spec.agents,
     serverWorkload: spec.serverWorkload,
     ...(spec.credentialProvider === undefined ? {} : { credentialProvider: spec.credentialProvider }),
+    ...(spec.mode === "dry-run" ? ({ isDryRun: true } as const) : {}),
   };
   const problems: PolicyProblem[] = [];
   const compiled: CompiledPolicy[] = [];
@@ -152,6 +162,22 @@ function compilePolicy({ metadata, spec }: AccessPolicy): Result<CompiledPolicy[
   return problems.length === 0 ? ok(compiled) : refuse(problems);
 }
 
+function slicers(
+  policies: readonly CompiledPolicy[],
+  hashes: ReadonlyMap<string, string>,
+  conditions: ConditionsOf,
+): Pick<CompiledPolicies, "sliceOf" | "dryRunSliceOf"> {
+  const isEnforced = ({ isDryRun }: CompiledPolicy): boolean => isDryRun !== true;
+  const sliceOf = slicer(policies.filter(isEnforced), hashes, conditions);
+  if (policies.every(isEnforced)) return { sliceOf };
+  const both = slicer(policies, hashes, conditions);
+  const dryRunSliceOf = (agent: string, serverWorkload: string): Slice | undefined => {
+    const slice = both(agent, serverWorkload);
+    return slice?.hasDryRun === true ? slice : undefined;
+  };
+  return { sliceOf, dryRunSliceOf };
+}
+
 /** Finds slices in constant time. Agents under the same policies share one slice. */
 function slicer(
   policies: readonly CompiledPolicy[],
@@ -175,6 +201,7 @@ function slicer(
         policies: new Map(members.map((policy) => [policy.id, policy])),
         conditions: conditions.of(members.flatMap(conditionsNamedBy)),
         cedar: Object.fromEntries(members.map(({ id, cedar }) => [id, cedar])),
+        hasDryRun: members.some(({ isDryRun }) => isDryRun === true),
       }));
     });
   };

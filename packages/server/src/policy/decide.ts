@@ -6,7 +6,7 @@
  * whatever goes wrong denies. This is the only file that makes an `Allow`.
  */
 import type { AuthorizationAnswer } from "@cedar-policy/cedar-wasm/nodejs";
-import type { AccessRequest, Allow, Decision, Deny } from "./access-request.ts";
+import type { AccessRequest, Allow, Decision, Deny, DryRun } from "./access-request.ts";
 import { evaluateCedar } from "./cedar-slots.ts";
 import { type ClauseResult, evaluateClauses } from "./clauses.ts";
 import type { CompiledPolicies, CompiledPolicy, Slice } from "./compile.ts";
@@ -69,7 +69,29 @@ function decideAnew(compiled: CompiledPolicies, request: AccessRequest): Decisio
   const unfit = unfitString(request);
   if (unfit !== undefined) return deny("policy_error", [], unfit);
   const { agent, serverWorkload } = request;
-  const slice = compiled.sliceOf(agent, serverWorkload);
+  const decision = decideBy(compiled.sliceOf(agent, serverWorkload), request);
+  const rehearsed = compiled.dryRunSliceOf?.(agent, serverWorkload);
+  return rehearsed === undefined
+    ? decision
+    : Object.freeze({ ...decision, dryRun: dryRunOf(rehearsed, request) });
+}
+
+/** Whatever goes wrong in it, the decision stands. */
+function dryRunOf(slice: Slice, request: AccessRequest): DryRun {
+  let decision: Decision;
+  try {
+    decision = decideBy(slice, request);
+  } catch {
+    decision = policyError([]);
+  }
+  const { outcome, policies } = decision;
+  return decision.outcome === "allow"
+    ? { outcome, policies, reasons: [], credentialProvider: decision.credentialProvider }
+    : { outcome, policies, reasons: decision.reasons };
+}
+
+function decideBy(slice: Slice | undefined, request: AccessRequest): Decision {
+  const { agent, serverWorkload } = request;
   if (slice === undefined)
     return deny(
       "no_matching_policy",

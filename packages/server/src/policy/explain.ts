@@ -6,7 +6,7 @@
  * again here, policy by policy; the outcome itself is always that of `decide`.
  */
 import { nearestName } from "../kernel/nearest-name.ts";
-import type { AccessRequest, Decision } from "./access-request.ts";
+import type { AccessRequest, Decision, DryRun } from "./access-request.ts";
 import { evaluateCedar } from "./cedar-slots.ts";
 import { type ClauseName, type ClauseResult, evaluateClauses } from "./clauses.ts";
 import type { CompiledPolicies, CompiledPolicy, Slice } from "./compile.ts";
@@ -81,7 +81,10 @@ function determiningPolicies(slice: Slice, request: AccessRequest): DeterminingP
 /** First those of this agent by number of failed clauses, then those that do not list the agent. */
 function closestPolicies({ policies }: CompiledPolicies, request: AccessRequest): ClosePolicy[] {
   const candidates = policies
-    .filter(({ serverWorkload, effect }) => serverWorkload === request.serverWorkload && effect === "permit")
+    .filter(
+      ({ serverWorkload, effect, isDryRun }) =>
+        serverWorkload === request.serverWorkload && effect === "permit" && isDryRun !== true,
+    )
     .map((policy) => ({
       id: policy.id,
       policy: policy.policy,
@@ -170,6 +173,7 @@ export function explanationText({ decision, determining, closest }: Explanation)
       lines.push(`    ${clause}: ${quote(saw ?? "")} matches ${quote(matched ?? "")}`);
     if (text !== undefined) lines.push(`    cedar: ${quote(text)}`);
   }
+  if (decision.dryRun !== undefined) lines.push(`  ${dryRunText(decision.dryRun, decision.outcome)}`);
   for (const { id, failed } of closest) {
     lines.push(`  closest: \`${id}\``);
     for (const { clause, wanted, saw, nearest, fix } of failed) {
@@ -180,6 +184,12 @@ export function explanationText({ decision, determining, closest }: Explanation)
     }
   }
   return lines.map((line) => `${line}\n`).join("");
+}
+
+function dryRunText({ outcome, policies, reasons }: DryRun, enforced: Decision["outcome"]): string {
+  const by = policies.length === 0 ? ` (${reasons.join(", ")})` : ` by ${listed(policies)}`;
+  const still = outcome === enforced ? "just the same" : "not in force";
+  return `DRY-RUN, ${still}: with the policies in dry-run it would be ${outcome === "allow" ? "allowed" : "denied"}${by}`;
 }
 
 const MAX_LISTED = 10;

@@ -44,6 +44,8 @@ describe("parseDecision", () => {
     ["a method that is no text", event({ method: 3 }), "incomplete"],
     ["no agent", event({ agent: undefined, outcome: "deny", code: "access_denied" }), "incomplete"],
     ["a refusal before policy", event({ outcome: "deny", code: "agent_quarantined" }), "not_asked"],
+    ["a budget that is spent", event({ outcome: "deny", code: "budget_exhausted" }), "beyond_policy"],
+    ["what a later version wrote", event({ policy_schema: 1_000_000 }), "other_schema"],
     [
       "a configuration that changed meanwhile",
       event({ outcome: "deny", code: "access_denied", reasons: ["changed_meanwhile"] }),
@@ -54,6 +56,7 @@ describe("parseDecision", () => {
   it("gives the very request, and what came of it", () => {
     const said = { model: "gpt-5", operation: "chat", credential_provider: "key", policy_digest: "00" };
     expect(parseDecision(event(said))).toEqual({
+      conditions: [],
       id: "d1",
       time: 1000,
       agent: "a",
@@ -75,5 +78,11 @@ describe("parseDecision", () => {
         },
       },
     });
+  });
+
+  it("gives what the policies in dry-run would have made of it", () => {
+    const dry = { outcome: "deny", policies: ["trial"], reasons: ["forbidden"] };
+    expect(parseDecision(event({ dry_run: dry }))?.dryRun).toEqual(dry);
+    expect(parseDecision(event({ dry_run: { outcome: "perhaps" } }))).not.toHaveProperty("dryRun");
   });
 });

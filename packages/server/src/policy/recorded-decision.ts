@@ -6,7 +6,8 @@
  * the question is then not known: it is named, never guessed.
  */
 import { ok, refuse, type Result } from "../kernel/result.ts";
-import type { AccessRequest } from "./access-request.ts";
+import type { AccessRequest, DryRun } from "./access-request.ts";
+import { CEDAR_SCHEMA_VERSION } from "./cedar-schema.ts";
 
 /** Why a recorded decision cannot be made again. */
 export type NotReplayable =
@@ -17,7 +18,13 @@ export type NotReplayable =
   /** A secret, or what cannot be printed, stood in a value. */
   | "masked"
   /** A value is missing. */
-  | "incomplete";
+  | "incomplete"
+  /** Policies allowed it; a person or a budget did not, so it says nothing of policies. */
+  | "beyond_policy"
+  /** A later version wrote it, with values of which this one knows nothing. */
+  | "other_schema"
+  /** The policies ask for a condition that was not judged then, or was another one. */
+  | "condition_not_judged";
 
 export interface RecordedDecision {
   readonly id: string;
@@ -30,6 +37,9 @@ export interface RecordedDecision {
   readonly policies: readonly string[];
   readonly credentialProvider?: string;
   readonly policyDigest?: string;
+  readonly conditions: readonly RecordedCondition[];
+  readonly dryRun?: DryRun;
+  /** As it was asked then, with the conditions that held then. */
   readonly asked: Result<AccessRequest, NotReplayable>;
 }
 
@@ -44,6 +54,7 @@ export function parseDecision(event: unknown): RecordedDecision | undefined {
   if (id === undefined || typeof time !== "number") return undefined;
   if (said["outcome"] !== "allow" && said["outcome"] !== "deny") return undefined;
   const path = word(fields(fields(http)["url"])["path"]);
+  const dryRun = dryRunIn(said["dry_run"]);
   return {
     id,
     time,
@@ -55,13 +66,26 @@ export function parseDecision(event: unknown): RecordedDecision | undefined {
     ...optional("code", said["code"]),
     ...optional("credentialProvider", said["credential_provider"]),
     ...optional("policyDigest", said["policy_digest"]),
+    conditions: recordedConditions(event),
+    ...(dryRun === undefined ? {} : { dryRun }),
     asked: askedIn(said, path),
   };
 }
 
+function dryRunIn(value: unknown): DryRun | undefined {
+  const { outcome, policies, reasons, credential_provider: provider } = fields(value);
+  if (outcome !== "allow" && outcome !== "deny") return undefined;
+  return {
+    ...{ outcome, policies: words(policies), reasons: words(reasons) },
+    ...optional("credentialProvider", provider),
+  };
+}
+
 function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, NotReplayable> {
+  if (typeof said["code"] === "string" && BEYOND_POLICY.has(said["code"])) return refuse("beyond_policy");
   const wasAsked = said["outcome"] === "allow" || said["code"] === "access_denied";
   if (!wasAsked || words(said["reasons"]).includes("changed_meanwhile")) return refuse("not_asked");
+  if (Number(said["policy_schema"] ?? 1) > CEDAR_SCHEMA_VERSION) return refuse("other_schema");
   const agent = word(said["agent"]);
   const serverWorkload = word(said["server_workload"]);
   const method = word(said["method"]);
@@ -74,7 +98,7 @@ function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, 
     path,
     ...optional("operation", said["operation"]),
     ...optional("model", said["model"]),
-    ...conditionsIn(said),
+    ...conditionsOf(recordedConditions({ unmapped: said })),
   };
   const values = [method, path, request.operation ?? "", request.model ?? ""];
   if (values.some((value) => CUT.test(value))) return refuse("cut_short");
@@ -85,6 +109,8 @@ function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, 
 
 export interface RecordedCondition {
   readonly name: string;
+  /** Which spec of it was judged. */
+  readonly definition?: string;
   readonly holds: boolean;
   readonly isUnknown: boolean;
   /** In words. */
@@ -95,15 +121,17 @@ export interface RecordedCondition {
 export function recordedConditions(event: unknown): RecordedCondition[] {
   const { conditions } = fields(fields(event)["unmapped"]);
   if (!Array.isArray(conditions)) return [];
-  return conditions.map(fields).map(({ name, holds, unknown, saw }) => ({
+  return conditions.map(fields).map(({ name, definition, holds, unknown, saw }) => ({
     ...{ name: word(name) ?? "", saw: word(saw) ?? "" },
     ...{ holds: holds === true, isUnknown: unknown === true },
+    ...optional("definition", definition),
   }));
 }
 
-/** What was found then is what counts: facts and times have moved on since. */
-function conditionsIn(said: Fields): Pick<AccessRequest, "conditions" | "unknownConditions"> {
-  const found = recordedConditions({ unmapped: said });
+/** In the form in which the gateway asks: what is empty is absent. */
+export function conditionsOf(
+  found: readonly Pick<RecordedCondition, "name" | "holds" | "isUnknown">[],
+): Pick<AccessRequest, "conditions" | "unknownConditions"> {
   const holding = found.filter(({ holds }) => holds).map(({ name }) => name);
   const unknown = found.filter(({ isUnknown }) => isUnknown).map(({ name }) => name);
   return {
@@ -111,6 +139,9 @@ function conditionsIn(said: Fields): Pick<AccessRequest, "conditions" | "unknown
     ...(unknown.length === 0 ? {} : { unknownConditions: unknown }),
   };
 }
+
+/** Codes of what is asked after the policies have said yes. */
+const BEYOND_POLICY: ReadonlySet<string> = new Set(["approval_required", "budget_exhausted"]);
 
 /** The mark that the log puts where a text was too long for it. */
 const CUT = /…\[\+\d+\]$/;

@@ -69,6 +69,7 @@ const seen = (asked: AccessRequest, more: Partial<RecordedDecision> = {}): Recor
   outcome: "allow",
   reasons: [],
   policies: [],
+  conditions: [],
   credentialProvider: `${asked.serverWorkload}-key`,
   asked: ok(asked),
   ...more,

@@ -24,6 +24,8 @@ export interface Seen {
   readonly path: PathNeed;
   /** Of the newest; absent where it was never allowed. */
   credentialProvider?: string;
+  /** Names of the AccessConditions that held each time. */
+  conditions: readonly string[];
   count: number;
   denied: number;
   lastTime: number;
@@ -41,6 +43,7 @@ export interface Block {
   readonly methods: readonly string[];
   readonly paths: readonly string[];
   readonly pathPatterns: readonly string[];
+  readonly conditions: readonly string[];
   readonly seen: readonly Seen[];
 }
 
@@ -76,7 +79,7 @@ export class Learner {
     this.#firstTime = Math.min(this.#firstTime, decision.time);
     this.#lastTime = Math.max(this.#lastTime, decision.time);
     if (!decision.asked.ok) return this.#leave(decision.asked.reason);
-    const { serverWorkload, operation, model, method, path } = decision.asked.value;
+    const { serverWorkload, operation, model, method, path, conditions = [] } = decision.asked.value;
     const need = this.#pathNeed(serverWorkload, operation, path);
     const what = need.kind === "none" ? "" : need.kind === "pattern" ? need.pattern : need.path;
     if (what.length > LONGEST) return this.#leave("path_too_long");
@@ -85,7 +88,7 @@ export class Learner {
     if (seen === undefined) {
       if (this.#seen.size >= MOST_SEEN) return this.#leave("too_many_kinds");
       seen = {
-        ...{ serverWorkload, method, path: need, count: 0, denied: 0, lastTime: 0 },
+        ...{ serverWorkload, method, path: need, count: 0, denied: 0, lastTime: 0, conditions },
         ...(operation === undefined ? {} : { operation }),
         ...(model === undefined ? {} : { model }),
       };
@@ -94,7 +97,8 @@ export class Learner {
     seen.count++;
     if (decision.outcome === "deny") seen.denied++;
     seen.lastTime = Math.max(seen.lastTime, decision.time);
-    const provider = decision.credentialProvider;
+    seen.conditions = seen.conditions.filter((name) => conditions.includes(name));
+    const provider = decision.credentialProvider ?? decision.dryRun?.credentialProvider;
     if (provider !== undefined) seen.credentialProvider = provider;
   }
 
@@ -111,8 +115,9 @@ export class Learner {
     };
   }
 
-  #counts({ outcome, reasons }: RecordedDecision): boolean {
-    return outcome === "allow" || (this.#options.includeDenied && reasons.includes("no_matching_policy"));
+  #counts({ outcome, reasons, dryRun }: RecordedDecision): boolean {
+    if (outcome === "allow" || dryRun?.outcome === "allow") return true;
+    return this.#options.includeDenied && reasons.includes("no_matching_policy");
   }
 
   #leave(reason: string): void {
@@ -168,6 +173,7 @@ function blockOf(seen: Seen, operationPaths: OperationPaths): Block {
     methods: operation === undefined ? [method] : [],
     paths: path.kind === "exact" ? [path.path] : [],
     pathPatterns: path.kind === "pattern" ? [path.pattern] : [],
+    conditions: seen.conditions,
     seen: [seen],
   };
 }
@@ -197,12 +203,8 @@ const FIELDS = ["operations", "models", "methods", "paths", "pathPatterns"] as c
 
 function keyOf(block: Block, without: readonly ListField[] = []): string {
   const lists = FIELDS.map((field) => (without.includes(field) ? 0 : (block[field] ?? null)));
-  return JSON.stringify([
-    block.serverWorkload,
-    block.credentialProvider ?? null,
-    block.isWithoutModel,
-    lists,
-  ]);
+  const { serverWorkload, credentialProvider, conditions, isWithoutModel } = block;
+  return JSON.stringify([serverWorkload, credentialProvider ?? null, conditions, isWithoutModel, lists]);
 }
 
 const sorted = (values: readonly string[]): string[] =>

@@ -57,6 +57,8 @@ const LEFT: Readonly<Record<string, string>> = {
   cut_short: "that are too long for the log",
   masked: "in which the log hides something",
   incomplete: "of which a value is not in the log",
+  beyond_policy: "that a person or a budget decided",
+  other_schema: "that a later version wrote",
   not_asked: "that were refused before any policy was asked",
   path_too_long: "with a path that is too long for an access policy",
   too_many_kinds: "that came after too many different ones",
@@ -76,7 +78,7 @@ function nameFor({ serverWorkload }: Block, { agent, name }: YamlOptions, taken:
 }
 
 function documentOf(block: Block, credential: string, name: string, agent: string): string {
-  const { seen, serverWorkload } = block;
+  const { seen, serverWorkload, conditions } = block;
   const denied = seen.reduce((sum, one) => sum + one.denied, 0);
   const head = [
     `# ${times(seen)}${denied === 0 ? "" : `, ${denied} of them denied`}`,
@@ -86,6 +88,7 @@ function documentOf(block: Block, credential: string, name: string, agent: strin
     `  agents: [${agent}]`,
     `  serverWorkload: ${serverWorkload}`,
     `  credentialProvider: ${credential}`,
+    ...(conditions.length === 0 ? [] : [`  conditions: [${conditions.join(", ")}] # held each time`]),
   ];
   return `${[...head, ...(block.isWithoutModel ? cedarLines(block) : allowLines(block))].join("\n")}\n`;
 }

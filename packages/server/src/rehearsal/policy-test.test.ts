@@ -72,7 +72,7 @@ describe("a policy test", () => {
     const path = '/v1/"it\'s": #1 {x}';
     const recorded: RecordedDecision = {
       ...{ id: "d1", time: 0, agent: "a", serverWorkload: "s", outcome: "deny" },
-      ...{ reasons: ["no_matching_policy"], policies: [] },
+      ...{ reasons: ["no_matching_policy"], policies: [], conditions: [] },
       asked: ok({ agent: "a", serverWorkload: "s", method: "GET", path, model: "- yes: no\u0007" }),
     };
     const text = fixtureOf(recorded);
@@ -84,7 +84,14 @@ describe("a policy test", () => {
   });
 
   it("is not made from what the log does not hold in full", () => {
-    const recorded = { id: "d", time: 0, outcome: "deny", reasons: [], policies: [] } as const;
+    const recorded = {
+      id: "d",
+      time: 0,
+      outcome: "deny",
+      reasons: [],
+      policies: [],
+      conditions: [],
+    } as const;
     expect(fixtureOf({ ...recorded, asked: refuse("cut_short") })).toEqual(refuse("cut_short"));
   });
 });

@@ -26,6 +26,10 @@ const fixtureSchema = z.strictObject({
       path: z.string().startsWith("/").max(8192),
       operation: name.optional(),
       model: name.optional(),
+      /** Names of the AccessConditions that hold. */
+      conditions: z.array(name).max(64).optional(),
+      /** Of which nobody can tell. */
+      unknownConditions: z.array(name).max(64).optional(),
     }),
     /** What is not named may be anything. */
     expect: z.strictObject({

@@ -27,6 +27,7 @@ const allowed = (time: number, model: string, more: Partial<RecordedDecision> = 
   outcome: "allow",
   reasons: [],
   policies: ["p"],
+  conditions: [],
   credentialProvider: "key",
   asked: ok({ agent: "a", serverWorkload: "s", method: "POST", path: "/x", operation: "chat", model }),
   ...more,

@@ -69,7 +69,8 @@ export class Reviewer {
     const { time, outcome, agent, policies, credentialProvider } = decision;
     if (time >= this.#since) this.#decisions++;
     // What forbids is used by denying.
-    for (const policy of policies) this.#use({ kind: "policy", name: policy }, time);
+    for (const policy of [...policies, ...(decision.dryRun?.policies ?? [])])
+      this.#use({ kind: "policy", name: policy }, time);
     if (outcome === "deny" || agent === undefined) return;
     this.#use({ kind: "agent", name: agent }, time);
     if (credentialProvider !== undefined)

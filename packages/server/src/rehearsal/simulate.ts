@@ -5,7 +5,8 @@
  * Every recorded request is decided again by `decide` itself. What cannot be asked again is counted by its reason and
  * never guessed. Memory is bounded: decisions are counted in groups, and of those there are so many at most.
  */
-import type { AccessRequest, Decision } from "../policy/access-request.ts";
+import type { AccessRequest, Decision, DryRun } from "../policy/access-request.ts";
+import { askAgain } from "../policy/ask-again.ts";
 import type { CompiledPolicies } from "../policy/compile.ts";
 import { decide } from "../policy/decide.ts";
 import type { NotReplayable, RecordedDecision } from "../policy/recorded-decision.ts";
@@ -18,7 +19,13 @@ export interface Ruling {
   readonly reasons?: readonly string[];
 }
 
-export type ChangeKind = "newly_allowed" | "other_credential" | "newly_denied";
+export type ChangeKind =
+  | "newly_allowed"
+  | "other_credential"
+  | "newly_denied"
+  /** By policies in dry-run, if they were enforced: nothing changes yet. */
+  | "would_be_allowed"
+  | "would_be_denied";
 
 /** Requests that differ in nothing that matters here, and change in the same way. */
 export interface ChangeGroup {
@@ -58,7 +65,13 @@ export interface Simulation {
 
 const MOST_GROUPS = 2000;
 const EXAMPLES = 3;
-const ORDER: readonly ChangeKind[] = ["newly_allowed", "other_credential", "newly_denied"];
+const ORDER: readonly ChangeKind[] = [
+  "newly_allowed",
+  "other_credential",
+  "newly_denied",
+  "would_be_allowed",
+  "would_be_denied",
+];
 
 /** Compares `after` with the policies of now, or, where those are not known, with what was recorded. */
 export class Simulator {
@@ -66,9 +79,16 @@ export class Simulator {
   readonly #now: CompiledPolicies | undefined;
   readonly #groups = new Map<string, { -readonly [K in keyof ChangeGroup]: ChangeGroup[K] }>();
   readonly #notReplayed: Partial<Record<NotReplayable, number>> = {};
-  readonly #changed = { newly_allowed: 0, other_credential: 0, newly_denied: 0 };
+  readonly #changed: Record<ChangeKind, number> = {
+    newly_allowed: 0,
+    other_credential: 0,
+    newly_denied: 0,
+    would_be_allowed: 0,
+    would_be_denied: 0,
+  };
   #decisions = 0;
   #replayed = 0;
+  #unchanged = 0;
   #ungrouped = 0;
   #changedSince = 0;
 
@@ -79,24 +99,29 @@ export class Simulator {
 
   add(recorded: RecordedDecision): void {
     this.#decisions++;
-    if (!recorded.asked.ok) {
-      const { reason } = recorded.asked;
-      this.#notReplayed[reason] = (this.#notReplayed[reason] ?? 0) + 1;
-      return;
-    }
+    const asked = askAgain(recorded, this.#after);
+    const askedNow = this.#now === undefined ? asked : askAgain(recorded, this.#now);
+    if (!asked.ok) return this.#leave(asked.reason);
+    if (!askedNow.ok) return this.#leave(askedNow.reason);
     this.#replayed++;
-    const request = recorded.asked.value;
-    const then: Ruling = rulingOf(recorded);
-    const before = this.#now === undefined ? then : rulingOf(decide(this.#now, request));
+    const then = rulingOf(recorded);
+    const before = this.#now === undefined ? then : rulingOf(decide(this.#now, askedNow.value));
     if (changeOf(then, before) !== undefined) this.#changedSince++;
-    const after = rulingOf(decide(this.#after, request));
+    const decision = decide(this.#after, asked.value);
+    const after = rulingOf(decision);
     const change = changeOf(before, after);
-    if (change === undefined) return;
-    this.#changed[change]++;
-    this.#group(change, recorded, request, before, after);
+    if (change === undefined) this.#unchanged++;
+    else this.#count(change, recorded, asked.value, before, after);
+    if (decision.dryRun === undefined || decision.dryRun.outcome === after.outcome) return;
+    const wouldBe = decision.dryRun.outcome === "allow" ? "would_be_allowed" : "would_be_denied";
+    this.#count(wouldBe, recorded, asked.value, after, rulingOf(decision.dryRun));
   }
 
-  #group(
+  #leave(reason: NotReplayable): void {
+    this.#notReplayed[reason] = (this.#notReplayed[reason] ?? 0) + 1;
+  }
+
+  #count(
     change: ChangeKind,
     { id, time }: RecordedDecision,
     request: AccessRequest,
@@ -104,6 +129,7 @@ export class Simulator {
     after: Ruling,
   ): void {
     const { agent, serverWorkload, method, operation, model, path } = request;
+    this.#changed[change]++;
     const place = operation ?? `${method} ${path}`;
     const key = JSON.stringify([change, agent, serverWorkload, place, model ?? null, before, after]);
     const known = this.#groups.get(key);
@@ -122,11 +148,10 @@ export class Simulator {
   }
 
   result(): Simulation {
-    const changed = Object.values(this.#changed).reduce((sum, count) => sum + count, 0);
     return {
       decisions: this.#decisions,
       replayed: this.#replayed,
-      unchanged: this.#replayed - changed,
+      unchanged: this.#unchanged,
       changed: { ...this.#changed },
       groups: [...this.#groups].toSorted(byWeight).map(([, group]) => ({ ...group })),
       ungrouped: this.#ungrouped,
@@ -141,7 +166,7 @@ function byWeight([a, one]: [string, ChangeGroup], [b, two]: [string, ChangeGrou
   return order || two.count - one.count || (a < b ? -1 : 1);
 }
 
-function rulingOf(decision: Decision | RecordedDecision): Ruling {
+function rulingOf(decision: Decision | RecordedDecision | DryRun): Ruling {
   const { outcome, policies } = decision;
   const provider = "credentialProvider" in decision ? decision.credentialProvider : undefined;
   const reasons = "reasons" in decision && outcome === "deny" ? decision.reasons : undefined;

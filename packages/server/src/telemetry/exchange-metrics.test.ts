@@ -41,6 +41,15 @@ describe("metrics of requests", () => {
     expect(scraped.value("postern_requests_total", { operation: "_other" })).toBeGreaterThan(1000);
   });
 
+  it("count what policies in dry-run would do, apart from what was done", () => {
+    const metrics = new ExchangeMetrics();
+    const dryRun = (outcome: "allow" | "deny") => aDecision({ dryRun: { outcome } });
+    for (const decision of [aDecision(), dryRun("allow"), dryRun("deny"), dryRun("deny")])
+      metrics.ended(decision, anOutcome(), timing);
+    const count = (would: string) => scrape(metrics).value("postern_dry_run_decisions_total", { would });
+    expect([count("same"), count("allow"), count("deny")]).toEqual([1, 0, 2]);
+  });
+
   it("of one agent do not crowd out another's", () => {
     const metrics = new ExchangeMetrics();
     for (let i = 0; i < 1000; i++)

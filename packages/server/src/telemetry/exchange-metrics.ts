@@ -39,6 +39,8 @@ class Place {
   requestBytes = 0;
   responseBytes = 0;
   scrubbed = 0;
+  /** Decisions with a policy in dry-run: as they were, otherwise allowed, otherwise denied. */
+  dryRun: { same: number; allow: number; deny: number } | undefined;
 }
 
 class AgentSeries {
@@ -109,6 +111,7 @@ export class ExchangeMetrics implements ExchangeListener {
     place.requestBytes += outcome.bytesOut;
     place.responseBytes += outcome.bytesIn;
     place.scrubbed += outcome.scrubbed;
+    if (decision?.dryRun !== undefined) countDryRun(place, decision.outcome, decision.dryRun.outcome);
     if (outcome.usage !== undefined) countTokens(place, outcome.usage);
     if (timing.answered !== undefined) this.#countUpstream(workload, timing);
   }
@@ -161,6 +164,9 @@ export class ExchangeMetrics implements ExchangeListener {
       add("postern_request_body_bytes", { labels, value: place.requestBytes });
       add("postern_response_body_bytes", { labels, value: place.responseBytes });
       add("postern_scrubbed_secrets", { labels, value: place.scrubbed });
+      if (place.dryRun !== undefined)
+        for (const [would, value] of Object.entries(place.dryRun))
+          add("postern_dry_run_decisions", { labels: { ...labels, would }, value });
       for (const [type, histogram] of place.tokens)
         add("gen_ai_client_token_usage", ...histogram.samples({ ...labels, gen_ai_token_type: type }));
     }
@@ -202,12 +208,21 @@ const PLACE_METRICS = {
   },
   postern_request_body_bytes: { type: "counter", help: "bytes of request bodies sent to upstreams" },
   postern_response_body_bytes: { type: "counter", help: "bytes of answers sent to agents" },
+  postern_dry_run_decisions: {
+    type: "counter",
+    help: "decisions with an access policy in dry-run: what it would have made of them, if it were enforced",
+  },
   postern_scrubbed_secrets: { type: "counter", help: "secrets of the vault that were taken out of answers" },
   gen_ai_client_token_usage: {
     type: "histogram",
     help: "tokens that one answer reports as used; the sum is what was used in all",
   },
 } as const satisfies Record<string, Pick<MetricFamily, "type" | "help">>;
+
+function countDryRun(place: Place, outcome: "allow" | "deny", would: "allow" | "deny"): void {
+  place.dryRun ??= { same: 0, allow: 0, deny: 0 };
+  place.dryRun[would === outcome ? "same" : would]++;
+}
 
 function countTokens(place: Place, usage: Readonly<Record<string, number>>): void {
   for (const counter in usage) {

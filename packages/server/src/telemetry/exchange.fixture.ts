@@ -6,6 +6,7 @@ export const END = Date.UTC(2026, 0, 2, 3, 4, 5);
 
 export const aDecision = (more: Partial<EndedDecision> = {}): EndedDecision => ({
   run: "r1",
+  outcome: "allow",
   method: "POST",
   host: "api.openai.com",
   serverWorkload: "openai",

@@ -9,6 +9,9 @@ export interface EndedDecision {
   readonly host?: string | undefined;
   readonly serverWorkload?: string | undefined;
   readonly operation?: string | undefined;
+  readonly outcome: "allow" | "deny";
+  /** What the policies in dry-run would make of it. */
+  readonly dryRun?: { readonly outcome: "allow" | "deny" } | undefined;
   /** As the agent wrote it. */
   readonly model?: string | undefined;
 }

@@ -44,5 +44,6 @@ function decisionInput(record: DecisionRecord): DecisionInput {
     approvedBy: record.approvedBy,
     requestDigest: record.requestDigest,
     reserved: record.reserved,
+    dryRun: record.dryRun,
   };
 }

@@ -4,6 +4,7 @@ import type { WhyResponse } from "@postern/contract";
 import type { AuditLog } from "../audit/log.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
 import { refuse, type Result } from "../kernel/result.ts";
+import { askAgain } from "../policy/ask-again.ts";
 import { explain, explanationText } from "../policy/explain.ts";
 import { type NotReplayable, parseDecision, recordedConditions } from "../policy/recorded-decision.ts";
 
@@ -16,7 +17,8 @@ export async function explainDecision(
   const decision = event?.["unmapped"] as Readonly<Record<string, unknown>> | undefined;
   if (decision === undefined || decision["kind"] !== "decision") return undefined;
   const outcome = await log.findOutcome(id);
-  const asked = parseDecision(event)?.asked ?? refuse("incomplete" as const);
+  const recorded = parseDecision(event);
+  const asked = recorded === undefined ? refuse("incomplete" as const) : askAgain(recorded, state.policies);
   const explanation = asked.ok ? explain(state.policies, asked.value) : undefined;
   const lines = [summary(decision)];
   lines.push(...conditionLines(event));
@@ -64,4 +66,8 @@ const NOT_REPLAYED: Readonly<Record<Exclude<NotReplayable, "not_asked">, string>
   cut_short: "the request is too long for the log, so its decision cannot be made again from it",
   masked: "the log hides a part of the request, so its decision cannot be made again from it",
   incomplete: "a part of the request is not in the log, so its decision cannot be made again from it",
+  beyond_policy: "the policies allowed it; what is missing is a yes of a person, or budget",
+  other_schema: "a later version wrote this decision, so it cannot be made again here",
+  condition_not_judged:
+    "the policies of now ask for a condition that was not judged then, or was another one, so they cannot be asked",
 };

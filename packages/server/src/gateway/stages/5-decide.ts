@@ -27,6 +27,6 @@ export function accessRequestOf(
 export function decideAccess(request: AccessRequest, snapshot: Snapshot): Result<Allow, Refusal> {
   const decision = snapshot.decide(request);
   if (decision.outcome === "allow") return ok(decision);
-  const { code, detail, reasons, policies } = decision;
-  return refuse({ code, detail, reasons, policies });
+  const { code, detail, reasons, policies, dryRun } = decision;
+  return refuse({ code, detail, reasons, policies, ...(dryRun === undefined ? {} : { dryRun }) });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ProblemCode } from "@postern/contract";
 import type { HeaderList } from "../http/messages.ts";
+import type { DryRun } from "../../policy/access-request.ts";
 
 /** Why a stage stops a request. `detail` goes to the agent: it holds no secret and nothing of other agents. */
 export interface Refusal {
@@ -19,6 +20,8 @@ export interface Refusal {
   readonly retryAfter?: number;
   /** More headers for the answer. */
   readonly headers?: HeaderList;
+  /** For the log alone. */
+  readonly dryRun?: DryRun;
 }
 
 export const refusal = (code: ProblemCode, detail: string, reasons?: readonly string[]): Refusal => ({

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** How does an AccessCondition become something that can be judged for each request, and keeps what it found? */
+import { createHash } from "node:crypto";
 import type { AccessConditionSpec, ResourceOf } from "@postern/contract";
+import canonicalize from "canonicalize";
 import type { Instant } from "../../kernel/clock.ts";
 import { type Judge, type SpecProblem, unknown, type Verdict } from "./condition-kind.ts";
 import type { ConditionFacts } from "./facts.ts";
@@ -11,6 +13,8 @@ export interface CompiledCondition {
   readonly spec: AccessConditionSpec;
   /** JSON pointers of what it reads of the body. */
   readonly bodyPointers: readonly string[];
+  /** The beginning of a SHA-256 over the spec: a finding of one definition says nothing of another. */
+  readonly definition: string;
   /** Never throws and never rejects: what goes wrong is unknown. */
   judge(facts: ConditionFacts): Verdict | Promise<Verdict>;
 }
@@ -25,8 +29,16 @@ export function compileCondition({ metadata, spec }: ResourceOf<"AccessCondition
     name: metadata.name,
     spec,
     bodyPointers: kind.bodyPointers?.(spec) ?? [],
+    definition: definitionOf(spec),
     judge: safely(kept(kind.scope, kind.judge(spec))),
   };
+}
+
+function definitionOf(spec: AccessConditionSpec): string {
+  return createHash("sha256")
+    .update(canonicalize(spec) ?? "")
+    .digest("hex")
+    .slice(0, 32);
 }
 
 function safely(judge: Judge): Judge {

@@ -8,6 +8,8 @@ import type { ConditionFacts } from "./facts.ts";
 export interface ConditionResult extends Verdict {
   /** Of the AccessCondition. */
   readonly condition: string;
+  /** Which spec of it was judged. */
+  readonly definition: string;
 }
 
 export interface Judgement {
@@ -56,8 +58,8 @@ function judgementOf(
   const unknown: string[] = [];
   let validUntil = Infinity;
   for (const [index, verdict] of verdicts.entries()) {
-    const condition = conditions[index]!.name;
-    results.push({ ...verdict, condition });
+    const { name: condition, definition } = conditions[index]!;
+    results.push({ ...verdict, condition, definition });
     if (verdict.holds) holding.push(condition);
     if (verdict.isUnknown === true) unknown.push(condition);
     validUntil = Math.min(validUntil, verdict.validUntil ?? Infinity);
