@@ -169,7 +169,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "CredentialProvider.serverWorkloads":
     "Server workloads that it may be sent to. It is never sent anywhere else.",
   "AccessCondition.kind":
-    "`time`: when it is. `region`: where the caller is. `attested`: what is known of it. `delegation`: in whose name it acts. `request`: what it asks for.",
+    "`time`: when it is. `region`: where the caller is. `attested`: what is known of it. `delegation`: in whose name it acts. `request`: what it asks for. `configuration`: system prompt and tools. `runtime`: how confined it runs.",
   "AccessCondition.zone": "`time`: IANA name of the time zone whose clocks count.",
   "AccessCondition.weekdays": "`time`: `monday` to `sunday`; every day where absent.",
   "AccessCondition.hours":
@@ -217,6 +217,19 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.paths": "`request`: paths, exactly, without query.",
   "AccessCondition.pathPatterns": "`request`: paths; `*` stands for any run of characters, slashes too.",
   "AccessCondition.body": "`request`: values of the JSON body that must all be so.",
+  "AccessCondition.systemPrompt":
+    "`configuration`: digests that the system prompt may have; `none` where there may be none.",
+  "AccessCondition.tools": "`configuration`: digests that the definitions of tools may have, together.",
+  "AccessCondition.capabilities":
+    "`runtime`: capabilities that it may have at most; an empty list means none.",
+  "AccessCondition.noNewPrivileges": "`runtime`: it can gain no rights by starting other programs.",
+  "AccessCondition.seccomp": "`runtime`: its system calls are filtered.",
+  "AccessCondition.readOnlyRoot": "`runtime`: the root of its file system cannot be written.",
+  "AccessCondition.ownNamespaces": "`runtime`: namespaces that it must not share with this server.",
+  "AccessCondition.maxMemoryBytes":
+    "`runtime`: its control group, or one above it, may take no more memory than this.",
+  "AccessCondition.maxProcesses":
+    "`runtime`: its control group, or one above it, may have no more processes than this.",
   "AccessCondition.body.pointer": "JSON pointer (RFC 6901), such as `/temperature`.",
   "AccessCondition.body.equals": "The value, exactly: type, and every character as it is sent.",
   "AccessCondition.body.in": "Values of which it must be one.",

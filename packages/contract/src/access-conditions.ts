@@ -154,6 +154,53 @@ const request = z
   })
   .refine((spec) => Object.keys(spec).length > 1, "say what of the request, such as `body`");
 
+/** `sha256:` and the digest that `postern why` shows of what a request had; `none` where it had nothing. */
+const digest = z
+  .string()
+  .regex(/^(sha256:[0-9a-f]{64}|none)$/, "use sha256: and 64 lower-case hexadecimal digits, or none");
+
+const configuration = z
+  .strictObject({
+    kind: z.literal("configuration"),
+    /** What the system prompt may be. */
+    systemPrompt: z.array(digest).min(1).max(100).optional(),
+    /** What the definitions of tools may be. */
+    tools: z.array(digest).min(1).max(100).optional(),
+  })
+  .refine((spec) => Object.keys(spec).length > 1, "say what: `systemPrompt` or `tools`");
+
+const capability = z
+  .string()
+  .regex(/^CAP_[A-Z_]{2,40}$/, "use the kernel's name, such as CAP_NET_BIND_SERVICE");
+
+const runtime = z
+  .strictObject({
+    kind: z.literal("runtime"),
+    /** Capabilities that it may have at most; an empty list means none. */
+    capabilities: z.array(capability).max(64).optional(),
+    /** It can gain no rights by starting other programs. */
+    noNewPrivileges: z.literal(true).optional(),
+    /** System calls are filtered. */
+    seccomp: z.literal(true).optional(),
+    /** The root of its file system cannot be written. */
+    readOnlyRoot: z.literal(true).optional(),
+    /** Namespaces that it must not share with this server. */
+    ownNamespaces: z
+      .array(z.enum(["network", "pid", "mount", "user", "ipc", "uts"]))
+      .min(1)
+      .max(6)
+      .optional(),
+    /** Most memory that its control group may take. */
+    maxMemoryBytes: z
+      .int()
+      .min(1_048_576)
+      .max(2 ** 50)
+      .optional(),
+    /** Most processes that its control group may have. */
+    maxProcesses: z.int().min(1).max(4_194_304).optional(),
+  })
+  .refine((spec) => Object.keys(spec).length > 1, "say how, such as `noNewPrivileges: true`");
+
 /** The kinds that are there; which of them a condition is, is said in `spec.kind`. */
 export const accessConditionSpec = z.discriminatedUnion("kind", [
   time,
@@ -161,6 +208,8 @@ export const accessConditionSpec = z.discriminatedUnion("kind", [
   attested,
   delegation,
   request,
+  configuration,
+  runtime,
 ]);
 
 export type AccessConditionSpec = z.infer<typeof accessConditionSpec>;

@@ -3,11 +3,13 @@
 import { networkInterfaces } from "node:os";
 import type { Config } from "../config/config.ts";
 import { GeoipFile } from "../facts/geoip/geoip-file.ts";
+import { runtimeOf } from "../facts/runtime/runtime-of.ts";
 import { faultFields, type Log } from "../kernel/log.ts";
-import type { FactSources, RegionSource } from "../policy/conditions/facts.ts";
+import type { FactSources, RegionSource, RuntimeSource } from "../policy/conditions/facts.ts";
 
 export class LiveFacts implements FactSources {
   readonly regions: RegionSource;
+  readonly runtime: RuntimeSource = { of: runtimeOf };
   readonly #geoip: GeoipFile | undefined;
   #revision = 0;
   readonly #listeners = new Set<() => void>();

@@ -24,6 +24,7 @@ export interface CallerFacts {
   readonly run?: string;
   readonly isolated?: boolean;
   readonly selectors: readonly string[];
+  readonly process?: { readonly pid: number };
   /** Where it connects from; absent of a process of this machine. */
   readonly address?: string;
   /** In whose name it acts; absent where it has shown nothing of the kind. */
@@ -65,6 +66,25 @@ export interface Whereabouts {
   readonly continent?: string;
 }
 
+/** How a process runs, by the kernel's word. What it does not tell is absent. */
+export interface RuntimeFacts {
+  /** Those it has or could take up, by name. */
+  readonly capabilities?: readonly string[];
+  readonly noNewPrivileges?: boolean;
+  readonly seccomp?: boolean;
+  readonly readOnlyRoot?: boolean;
+  /** Namespaces that it has in common with this server. */
+  readonly sharedNamespaces?: readonly string[];
+  /** Infinity where there is no limit. */
+  readonly maxMemoryBytes?: number;
+  readonly maxProcesses?: number;
+}
+
+export interface RuntimeSource {
+  /** Reads it anew. */
+  of(pid: number): RuntimeFacts;
+}
+
 /** Facts that do not come with the request. Each source is a member, absent where there is none. */
 export interface FactSources {
   /** Grows whenever anything that a source says may have changed. */
@@ -72,6 +92,7 @@ export interface FactSources {
   /** Calls `listener` after each growth, until the function that it returns is called. */
   onChange(listener: () => void): () => void;
   readonly regions?: RegionSource | undefined;
+  readonly runtime?: RuntimeSource | undefined;
 }
 
 export const NO_SOURCES: FactSources = { revision: 0, onChange: () => () => {} };

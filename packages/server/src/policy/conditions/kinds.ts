@@ -3,13 +3,15 @@
 import type { AccessConditionSpec, ConditionKindName, ConditionSpecOf } from "@postern/contract";
 import type { ConditionKind } from "./condition-kind.ts";
 import { attested } from "./attested.ts";
+import { configuration } from "./configuration.ts";
 import { delegation } from "./delegation.ts";
 import { region } from "./region.ts";
 import { request } from "./request.ts";
+import { runtime } from "./runtime.ts";
 import { time } from "./time.ts";
 
 const KINDS: { readonly [K in ConditionKindName]: ConditionKind<ConditionSpecOf<K>> } = {
-  ...{ time, region, attested, delegation, request },
+  ...{ time, region, attested, delegation, request, configuration, runtime },
 };
 
 /** The kind that `spec` is of; it is only ever given specs of that kind. */
