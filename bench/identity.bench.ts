@@ -136,7 +136,7 @@ async function pushes(): Promise<{ pushMs: number; bytesPerStream: number }> {
     ...{ clock, log: silentLog, chance: Math.random },
   });
   const socket = join(folder, "workload.sock");
-  const peer = { identify: async () => ok({ agent: "one", id }) };
+  const peer = { identify: async () => ok({ agent: "one", id, federated: [] }) };
   const server = createServer({ pauseOnConnect: true }, (each) => api.accept(each, peer));
   server.listen({ path: socket, backlog: 511 });
   await once(server, "listening");

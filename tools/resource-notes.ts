@@ -2,6 +2,8 @@
 /** What does each field of each resource mean? One sentence each, for `docs/resources.md`. */
 
 export const KIND_NOTES: Readonly<Record<string, string>> = {
+  FederatedTrustDomain:
+    "Somebody else's SPIFFE trust domain: where its trust bundle is read, and who must answer there. See [federation](guides/identity.md#federation).",
   TrustProvider:
     "Which evidence about a workload is believed, and from whom: see [trust providers](guides/trust-providers.md).",
   Agent: "An AI agent: which facts make a process this agent.",
@@ -82,8 +84,30 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "PEM of a public key instead of an identity: ECDSA, Ed25519, or RSA from 2048 bits.",
   "TrustProvider.sigstore.signers.requireLog":
     "`publicKey`: whether a signature must also be in a log of `trustedRoot`.",
-  "TrustProvider.trustDomain": "`spiffe`: somebody else's trust domain, whose JWT-SVIDs count. Needed.",
-  "TrustProvider.bundle": "`spiffe`: its trust bundle as text; this or `bundleUrl` is needed.",
+  "TrustProvider.trustDomain": "`spiffe`: somebody else's trust domain, whose SVIDs count. Needed.",
+  "FederatedTrustDomain.trustDomain":
+    "Its name. Never this server's own, and of one FederatedTrustDomain only.",
+  "FederatedTrustDomain.endpointUrl": "Where its bundle is published.",
+  "FederatedTrustDomain.profile":
+    "`https_web`: the endpoint has a certificate of the Web. `https_spiffe`: it has an X.509-SVID.",
+  "FederatedTrustDomain.endpointSpiffeId":
+    "`https_spiffe`: the SPIFFE ID that the endpoint must have, exactly; needed.",
+  "FederatedTrustDomain.bundle":
+    "The bundle as it is now, as text, until another one was read. Needed with `https_spiffe` where the endpoint is in the trust domain itself.",
+  "FederatedTrustDomain.maxAge":
+    "Seconds without word from the endpoint after which the bundle is believed no longer.",
+  "FederatedTrustDomain.connectTo":
+    "Connect there instead of resolving the endpoint's host. TLS still verifies who answers.",
+  "FederatedTrustDomain.connectTo.address": "An IP address.",
+  "FederatedTrustDomain.connectTo.port": "A port.",
+  "FederatedTrustDomain.allowedNetworks":
+    "Special-purpose networks (loopback, private, link-local …) that the endpoint may be in. Without them such addresses are refused after DNS.",
+  "FederatedTrustDomain.caCertificates":
+    "`https_web`: PEM certificates that are trusted for the endpoint instead of the system's.",
+  "TrustProvider.federatedTrustDomain":
+    "`spiffe`: name of a FederatedTrustDomain of that name, whose bundle is kept up to date; with it X.509-SVIDs count, too.",
+  "TrustProvider.bundle":
+    "`spiffe`: its trust bundle as text. Exactly one of `federatedTrustDomain`, `bundle` and `bundleUrl` is needed.",
   "TrustProvider.bundleUrl":
     "`spiffe`: where its trust bundle is published (profile `https_web`); read anew every five minutes.",
   "TrustProvider.ownerIds":
@@ -126,6 +150,8 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "Special-purpose networks (loopback, private, link-local …) that the issuer may be in. Without them such addresses are refused after DNS.",
   "TrustProvider.caCertificates": "PEM certificates that are trusted for the issuer instead of the system's.",
   "Agent.trustProvider": "Name of a TrustProvider.",
+  "Agent.federatesWith":
+    "Names of FederatedTrustDomains whose bundles the Workload API hands it, besides that of its own trust domain.",
   "Agent.selectors":
     "Facts that must all hold, compared exactly: see [selectors](guides/trust-providers.md#selectors). Two agents must not have the same ones.",
   "Agent.spiffeId":

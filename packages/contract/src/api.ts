@@ -169,6 +169,8 @@ export interface ReadinessCheck {
 
 /** `GET /v1/status` */
 export interface StatusResponse {
+  /** Where the trust bundle is published; absent where it is not. */
+  readonly bundleEndpoint?: string;
   /** Whether all of `checks` are well: the answer of `/readyz` too. */
   readonly ready: boolean;
   readonly checks: readonly ReadinessCheck[];

@@ -3,6 +3,7 @@ import type { ResourceKind } from "./resources.ts";
 
 /** In the order in which they refer to each other. Apart from the schemas, so that the command line starts fast. */
 export const RESOURCE_KINDS = [
+  "FederatedTrustDomain",
   "TrustProvider",
   "Agent",
   "ServerWorkload",

@@ -9,6 +9,7 @@ import { z } from "zod";
 import { accessConditionSpec } from "./access-conditions.ts";
 import { approvalSpec, approverSpec } from "./approvals.ts";
 import { budgetSpec } from "./budgets.ts";
+import { federatedTrustDomainSpec } from "./federated-trust-domains.ts";
 import { reach } from "./reach.ts";
 import { resourceName as name } from "./resource-name.ts";
 import { trustProviderSpec } from "./trust-providers.ts";
@@ -60,6 +61,12 @@ const trustProvider = z.strictObject({
   spec: trustProviderSpec,
 });
 
+const federatedTrustDomain = z.strictObject({
+  kind: z.literal("FederatedTrustDomain"),
+  metadata,
+  spec: federatedTrustDomainSpec,
+});
+
 /** One verified fact, `kind:key=value`, such as `process:uid=1000`. Matched exactly. */
 const selector = z
   .string()
@@ -75,6 +82,8 @@ const agent = z.strictObject({
     selectors: z.array(selector).min(1).max(50),
     /** `spiffe://trust-domain/path`; `{kind.key}` stands for the value of the selector `kind:key=value`. */
     spiffeId: z.string().min(1).max(2048).optional(),
+    /** Names of FederatedTrustDomains whose bundles it is handed, besides that of its own trust domain. */
+    federatesWith: z.array(name).min(1).max(50).optional(),
     owner: z.string().max(200).optional(),
     purpose: z.string().max(500).optional(),
     /** After this instant the agent is refused. */
@@ -189,6 +198,7 @@ const accessPolicy = z.strictObject({
 const budget = z.strictObject({ kind: z.literal("Budget"), metadata, spec: budgetSpec });
 
 export const resourceSchema = z.discriminatedUnion("kind", [
+  federatedTrustDomain,
   trustProvider,
   agent,
   serverWorkload,

@@ -77,13 +77,17 @@ const spiffe = z
       .regex(/^[a-z0-9._-]+$/, "use the name of a trust domain, such as partner.example"),
     /** The trust bundle as text, where it is not fetched. */
     bundle: z.string().min(1).max(500_000).optional(),
+    /** Name of a FederatedTrustDomain, whose bundle is kept up to date; X.509-SVIDs count then, too. */
+    federatedTrustDomain: z.string().min(1).max(63).optional(),
     /** Where the trust bundle is published, with a certificate of the Web (profile `https_web`). */
     bundleUrl: httpsUrl.optional(),
     ...token,
   })
-  .refine((spec) => (spec.bundle === undefined) !== (spec.bundleUrl === undefined), {
-    message: "needs `bundle` or `bundleUrl`, and not both",
-  });
+  .refine(
+    ({ bundle, bundleUrl, federatedTrustDomain }) =>
+      [bundle, bundleUrl, federatedTrustDomain].filter((each) => each !== undefined).length === 1,
+    { message: "needs exactly one of `federatedTrustDomain`, `bundle` and `bundleUrl`" },
+  );
 
 const joinToken = z.strictObject({
   kind: z.literal("join-token"),

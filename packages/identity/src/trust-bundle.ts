@@ -4,6 +4,7 @@ import { createPublicKey, type KeyObject } from "node:crypto";
 import { ok, refuse, type Result } from "./result.ts";
 import { isJsonObject, memberOf, parseStrictJson } from "./jwt/strict-json.ts";
 import { isUsableKey } from "./jwt/algorithms.ts";
+import { trustDomainUri } from "./spiffe-id.ts";
 import { type CertificateFacts, readCertificate } from "./read-certificate.ts";
 
 export interface JwtAuthority {
@@ -153,3 +154,10 @@ const jwtEntry = ({ id, key }: JwtAuthority): object => ({
   kid: id,
   ...key.export({ format: "jwk" }),
 });
+
+/** The trust domain that an authority of the bundle names although it is another one; undefined where none does. */
+export function strangerIn({ trustDomain, x509Authorities }: TrustBundle): string | undefined {
+  return x509Authorities
+    .flatMap(({ alternativeNames }) => alternativeNames?.uris ?? [])
+    .find((uri) => uri !== trustDomainUri(trustDomain));
+}

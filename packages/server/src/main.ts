@@ -9,6 +9,7 @@ import { createApiServer } from "./api/router.ts";
 import { approvalRoutes } from "./api/approval-routes.ts";
 import { identityRoutes } from "./api/identity-routes.ts";
 import { operatorRoutes } from "./api/routes.ts";
+import { FederatedBundles } from "./attestation/federation/federated-bundles.ts";
 import { protectMemory } from "./attestation/process/native.ts";
 import { Runs } from "./attestation/process/runs.ts";
 import { resourceChangeEvent, secretChangeEvent, serverEvent } from "./audit/change-events.ts";
@@ -36,6 +37,7 @@ import { auditSink } from "./wiring/audit-sink.ts";
 import { makeBackup } from "./wiring/backup.ts";
 import { loadAuthority } from "./wiring/authority.ts";
 import { listenForOperators } from "./wiring/control-socket.ts";
+import { openBundleEndpoint } from "./wiring/bundle-endpoint.ts";
 import { credentialSource } from "./wiring/credential-source.ts";
 import { explainDecision } from "./wiring/explain-decision.ts";
 import { followChanges } from "./wiring/follow-changes.ts";
@@ -97,6 +99,10 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   const isStale = (): boolean => watch !== undefined && watch.age() > config.maxSnapshotAge;
   const facts = new LiveFacts(config, log);
   const endedByCut = new Map<string, number>();
+  const federation = new FederatedBundles({
+    ...{ clock, log, chance: Math.random },
+    ownBundle: () => identity?.issuer.bundle,
+  });
   const plane = await ControlPlane.open({
     resources: store.resources,
     agentStates: store.agentStates,
@@ -111,6 +117,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       // The snapshot refuses new requests from here on; what is open ends in the same moment.
       for (const agent of state.cut)
         if (before?.agents.get(agent)?.isCut === false) endedByCut.set(agent, gateway.cut(agent));
+      federation.follow(state.resources.all("FederatedTrustDomain"));
       identity?.reconsider();
       remoteAgents?.recheck();
       // What is open under conditions is decided again.
@@ -121,6 +128,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   identity = await IdentityDesk.open({
     ...{ config, storage, clock, log, audit: record, isStale, interception: authority.certificatePem },
     state: () => plane.state,
+    federation,
   });
   const own =
     identity === undefined
@@ -177,9 +185,14 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     isStale,
     audit: record,
     identities: identity,
+    federatedBundle: (name: string) => federation.get(name),
   };
   if (identity !== undefined && config.workloadApiSocket !== undefined)
     await identity.serveNode(config.workloadApiSocket, (pid) => runs.list().some((run) => run.has(pid)));
+  const bundleEndpoint =
+    identity === undefined || own === undefined
+      ? undefined
+      : await openBundleEndpoint(config, identity, { own, log });
   const attestDesk = new AttestDesk(attestParts);
 
   const readiness = readinessOf(
@@ -197,6 +210,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     auditKey: formatVkey(audit.key),
     runs: desk.open,
     ...(remoteAgents === undefined ? {} : { gateway: remoteAgents.address }),
+    ...(bundleEndpoint === undefined ? {} : { bundleEndpoint: bundleEndpoint.address }),
   });
   const routes = [
     ...identityRoutes(() => identity),
@@ -286,6 +300,8 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     remoteAgents?.close();
     approvals.close();
     own?.close();
+    federation.close();
+    bundleEndpoint?.close();
     identity?.close();
     facts.close();
     gateway.close();

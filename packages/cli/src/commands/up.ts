@@ -24,6 +24,7 @@ const TIMES = ["max-snapshot-age", "answer-timeout", "silence-timeout"];
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
 const FACTS = ["geoip-file", "public-address"];
 const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl", "gateway-listen", "workload-api-socket"];
+const BUNDLE_ENDPOINT = ["bundle-endpoint-listen", "bundle-endpoint-certificate", "bundle-endpoint-key"];
 
 export const up: Command = {
   name: "up",
@@ -77,6 +78,17 @@ export const up: Command = {
       multiple: true,
       help: "a host name or an address by which remote agents call the gateway; may be repeated",
     },
+    "bundle-endpoint-listen": {
+      type: "string",
+      value: "ADDRESS",
+      help: "publish the trust bundle for other trust domains: PORT on the loopback or ADDRESS:PORT (default: nowhere)",
+    },
+    "bundle-endpoint-certificate": {
+      type: "string",
+      value: "FILE",
+      help: "certificate chain of the Web for it, PEM (profile https_web; without it https_spiffe)",
+    },
+    "bundle-endpoint-key": { type: "string", value: "FILE", help: "private key of that certificate, PEM" },
     "answer-timeout": {
       type: "string",
       value: "SECONDS",
@@ -121,7 +133,15 @@ export const up: Command = {
         note(`${name} is not handed to the server: with it the secrets in its memory could be read`);
     const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
     for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
-    for (const name of ["master-key", "database-url", ...TIMES, ...IDENTITY, ...FACTS, ...TELEMETRY])
+    for (const name of [
+      "master-key",
+      "database-url",
+      ...TIMES,
+      ...IDENTITY,
+      ...BUNDLE_ENDPOINT,
+      ...FACTS,
+      ...TELEMETRY,
+    ])
       if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
     for (const name of listFlag(flags["gateway-name"])) words.push("--gateway-name", name);
     // The server takes this process's place, so that signals and exit code are its own.

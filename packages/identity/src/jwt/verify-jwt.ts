@@ -92,7 +92,7 @@ const isTextOrAbsent = (value: unknown): value is string | undefined =>
   value === undefined || (typeof value === "string" && value.length > 0 && value.length <= 512);
 
 /** RFC 7515 §2, in its one canonical form: bits left over at the end would be a second spelling. */
-function decodeBase64url(text: string): Buffer | undefined {
+export function decodeBase64url(text: string): Buffer | undefined {
   if (!/^[A-Za-z0-9_-]+$/.test(text)) return undefined;
   const bytes = Buffer.from(text, "base64url");
   return bytes.toString("base64url") === text ? bytes : undefined;

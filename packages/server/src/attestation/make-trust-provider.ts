@@ -2,6 +2,7 @@
 /** Which code checks the evidence of a TrustProvider resource? */
 import type { TrustProviderSpec } from "@postern/contract";
 import type { Clock } from "../kernel/clock.ts";
+import { refuse } from "../kernel/result.ts";
 import type { JoinTokenStore } from "../store/join-token-store.ts";
 import { awsEc2 } from "./aws-ec2/aws-ec2.ts";
 import { awsIam } from "./aws-iam/aws-iam.ts";
@@ -13,7 +14,7 @@ import { joinToken } from "./join-token/join-token.ts";
 import { kubernetes } from "./kubernetes/kubernetes.ts";
 import { oidc } from "./oidc/oidc.ts";
 import { withImageSignatures } from "./sigstore/with-image-signatures.ts";
-import { spiffe } from "./spiffe/spiffe.ts";
+import { type FederatedBundle, spiffe } from "./spiffe/spiffe.ts";
 import { terraformCloud } from "./terraform-cloud/terraform-cloud.ts";
 import { providerOfKind } from "./token/token-kind.ts";
 import type { TrustProvider } from "./trust-provider.ts";
@@ -21,6 +22,8 @@ import type { TrustProvider } from "./trust-provider.ts";
 export interface ProviderParts {
   readonly clock: Clock;
   readonly joinTokens: Pick<JoinTokenStore, "redeem">;
+  /** Absent where this server federates with nobody. */
+  readonly federatedBundle?: FederatedBundle;
 }
 
 /** Undefined for local processes: their evidence is the connection, and nobody can present it. */
@@ -34,7 +37,7 @@ export function makeTrustProvider(spec: TrustProviderSpec, parts: ProviderParts)
     case "join-token":
       return joinToken(joinTokens);
     case "spiffe":
-      return spiffe(spec, clock);
+      return spiffe(spec, clock, parts.federatedBundle ?? (() => refuse("trust_domain_not_federated")));
     case "kubernetes":
       return withImageSignatures(providerOfKind(kubernetes(spec), spec, clock), spec.sigstore, clock);
     case "github-actions":

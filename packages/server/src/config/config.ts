@@ -42,6 +42,14 @@ export interface Config {
   readonly svidLives: { readonly x509: number; readonly jwt: number };
   /** Where remote agents come in; absent: nowhere. */
   readonly gatewayListen: { readonly host: string; readonly port: number } | undefined;
+  /** Where the trust bundle is published for other trust domains; absent: nowhere. */
+  readonly bundleEndpoint:
+    | {
+        readonly listen: { readonly host: string; readonly port: number };
+        /** Files of a certificate of the Web; without them the endpoint shows an SVID of its own. */
+        readonly web?: { readonly certificate: string; readonly key: string };
+      }
+    | undefined;
   /** Names and addresses by which they call it, `NAME` or `NAME:PORT`. */
   readonly gatewayNames: readonly string[];
   readonly json: boolean;
@@ -69,6 +77,9 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "x509-svid-ttl": { type: "string" },
       "jwt-svid-ttl": { type: "string" },
       "gateway-listen": { type: "string" },
+      "bundle-endpoint-listen": { type: "string" },
+      "bundle-endpoint-certificate": { type: "string" },
+      "bundle-endpoint-key": { type: "string" },
       "gateway-name": { type: "string", multiple: true },
       json: { type: "boolean" },
       "metrics-listen": { type: "string" },
@@ -96,7 +107,12 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     answerTimeout: seconds("answer-timeout", values["answer-timeout"] ?? "600", 999_999),
     silenceTimeout: seconds("silence-timeout", values["silence-timeout"] ?? "300", 999_999),
     metricsListen: listenAddress(values["metrics-listen"]),
-    gatewayListen: networkAddress(values["gateway-listen"]),
+    gatewayListen: networkAddress("gateway-listen", values["gateway-listen"]),
+    bundleEndpoint: bundleEndpoint(
+      networkAddress("bundle-endpoint-listen", values["bundle-endpoint-listen"]),
+      values["bundle-endpoint-certificate"],
+      values["bundle-endpoint-key"],
+    ),
     gatewayNames: (values["gateway-name"] ?? []).map(gatewayName),
     otlpEndpoint: collector(values["otlp-endpoint"] ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"]),
     geoipFile: values["geoip-file"] === undefined ? undefined : resolve(values["geoip-file"]),
@@ -117,10 +133,24 @@ function listenAddress(text: string | undefined): ListenAddress | undefined {
   throw new Error("give --metrics-listen as PORT, ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path");
 }
 
-function networkAddress(text: string | undefined): { host: string; port: number } | undefined {
+function bundleEndpoint(
+  listen: { host: string; port: number } | undefined,
+  certificate: string | undefined,
+  key: string | undefined,
+): Config["bundleEndpoint"] {
+  if ((certificate === undefined) !== (key === undefined))
+    throw new Error("give --bundle-endpoint-certificate and --bundle-endpoint-key together");
+  if (listen === undefined && certificate !== undefined)
+    throw new Error("give --bundle-endpoint-listen with --bundle-endpoint-certificate");
+  if (listen === undefined) return undefined;
+  if (certificate === undefined || key === undefined) return { listen };
+  return { listen, web: { certificate: resolve(certificate), key: resolve(key) } };
+}
+
+function networkAddress(flag: string, text: string | undefined): { host: string; port: number } | undefined {
   const address = text === undefined ? undefined : addressAndPort(text);
   if (text === undefined || address !== undefined) return address;
-  throw new Error("give --gateway-listen as PORT, ADDRESS:PORT or [ADDRESS]:PORT");
+  throw new Error(`give --${flag} as PORT, ADDRESS:PORT or [ADDRESS]:PORT`);
 }
 
 /** As clients write it in URLs, in lower case. */

@@ -10,6 +10,7 @@ import { nearestName } from "../kernel/nearest-name.ts";
 import { checkApproval, sharedIdentities } from "./check-approvals.ts";
 import { budgetReferences, checkBudget } from "./check-budget.ts";
 import { checkSelectors, checkTrustProvider } from "./check-attestation.ts";
+import { checkFederation } from "./check-federation.ts";
 import { checkSpiffeIds } from "./check-spiffe-ids.ts";
 import { checkServerWorkload } from "./check-server-workload.ts";
 import { offeredOperations, type ProfileFacts } from "./profile-facts.ts";
@@ -31,6 +32,7 @@ export function checkResources(next: ResourceSet, context: CheckContext, placeOf
     ...next.all("ServerWorkload").flatMap((workload) => checkServerWorkload(workload, context)),
     ...sharedHosts(next, context.profiles),
     ...next.all("TrustProvider").flatMap((provider) => checkTrustProvider(provider, context.trustDomain)),
+    ...checkFederation(next, context.trustDomain),
     ...next.all("Agent").flatMap((agent) => checkSelectors(agent, next)),
     ...sameSelectors(next),
     ...sharedIdentities(next),
@@ -72,12 +74,28 @@ interface Reference extends ResourceRef {
 function referencesOf(resource: Resource): Reference[] {
   switch (resource.kind) {
     case "TrustProvider":
+      return resource.spec.kind === "spiffe" && resource.spec.federatedTrustDomain !== undefined
+        ? [
+            {
+              kind: "FederatedTrustDomain",
+              name: resource.spec.federatedTrustDomain,
+              path: ["spec", "federatedTrustDomain"],
+            },
+          ]
+        : [];
+    case "FederatedTrustDomain":
     case "ServerWorkload":
     case "AccessCondition":
     case "Approver":
       return [];
     case "Agent":
-      return [{ kind: "TrustProvider", name: resource.spec.trustProvider, path: ["spec", "trustProvider"] }];
+      return [
+        { kind: "TrustProvider", name: resource.spec.trustProvider, path: ["spec", "trustProvider"] },
+        ...(resource.spec.federatesWith ?? []).map(
+          (name, index) =>
+            ({ kind: "FederatedTrustDomain", name, path: ["spec", "federatesWith", index] }) as const,
+        ),
+      ];
     case "CredentialProvider":
       return resource.spec.serverWorkloads.map((name, index) => ({
         kind: "ServerWorkload",

@@ -55,8 +55,8 @@ describe("refused in YAML is", () => {
 describe("refused by the schema is", () => {
   test.each([
     ["an unknown kind", "kind: Agnt\n", "1:7 kind: unknown kind `Agnt`; did you mean `Agent`?"],
-    ["a missing kind", "metadata: {}\n", "missing `kind`; one of `TrustProvider`, `Agent`"],
-    ["a kind like nothing", "kind: Xyzzyxyzzy\n", "may be `TrustProvider`"],
+    ["a missing kind", "metadata: {}\n", "missing `kind`; one of `FederatedTrustDomain`, `TrustProvider`"],
+    ["a kind like nothing", "kind: Xyzzyxyzzy\n", "`TrustProvider`"],
     ["no map", "- a\n", "expected a map, found a list"],
     ["an unknown key", agent("a", "  selektors: []\n"), "6:3 spec.selektors: unknown key `selektors`"],
     ["an unknown key like a free one", agent("a", "  onwer: x\n"), "did you mean `owner`?"],

@@ -153,7 +153,7 @@ describe("a caller", () => {
   it("gets the ID that its facts make", async () => {
     expect(await entitlementOf(caller(), source([ONE]))).toEqual({
       ok: true,
-      value: { agent: "one", id: idOf("spiffe://corp/agents/one/1000") },
+      value: { agent: "one", id: idOf("spiffe://corp/agents/one/1000"), federated: [] },
     });
   });
 });

@@ -4,6 +4,7 @@ import type { ResourceOf } from "@postern/contract";
 import { attestCaller } from "../attestation/process/attest-caller.ts";
 import type { CallerFacts } from "../attestation/process/identify-caller.ts";
 import { selectorsOf, selectorsWithHashOf, SHA256_SELECTOR } from "../attestation/process/selectors.ts";
+import type { FederatedBundle } from "../attestation/spiffe/spiffe.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
 import { isReserved, type SpiffeId } from "@postern/identity/spiffe-id";
 import {
@@ -22,6 +23,8 @@ export interface StandingSource {
   /** While nobody can tell whether the state is still right, nobody gets anything. */
   readonly isStale: boolean;
   readonly now: number;
+  /** By name of the FederatedTrustDomain; absent where this server federates with nobody. */
+  readonly federatedBundle?: FederatedBundle;
 }
 
 const denied = (reason: string): Result<Entitlement, Denial> => refuse({ kind: "not_entitled", reason });
@@ -60,7 +63,13 @@ export async function identityOf(
   const selectors = await provedFor(template.value);
   if (!selectors.ok) return unknown("caller_unreadable");
   const id = fillTemplate(template.value, selectors.value);
-  return id.ok ? ok({ agent: name, id: id.value }) : denied(`spiffe_id: ${id.reason}`);
+  if (!id.ok) return denied(`spiffe_id: ${id.reason}`);
+  // A bundle that is not believed now is left out: nothing is verified by it, and the rest goes on.
+  const federated = (resource.spec.federatesWith ?? []).flatMap((each) => {
+    const bundle = source.federatedBundle?.(each);
+    return bundle?.ok === true ? [bundle.value] : [];
+  });
+  return ok({ agent: name, id: id.value, federated });
 }
 
 /** A Unix connection has one process. Its executable is hashed only where the ID is made of that. */

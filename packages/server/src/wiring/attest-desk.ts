@@ -15,6 +15,7 @@ import type {
   WantedIdentity,
 } from "@postern/contract";
 import { type AttestedEvidence, attestEvidence } from "../attestation/attest-evidence.ts";
+import type { FederatedBundle } from "../attestation/spiffe/spiffe.ts";
 import { makeTrustProvider } from "../attestation/make-trust-provider.ts";
 import { matchAgent } from "../attestation/match-agent.ts";
 import type { AttestRefusal, TrustProvider } from "../attestation/trust-provider.ts";
@@ -38,6 +39,7 @@ export interface AttestParts {
   state(): PublishedState;
   /** While nobody can tell whether the state is still right. */
   isStale(): boolean;
+  readonly federatedBundle?: FederatedBundle;
   audit(event: AuditEvent): Promise<void>;
   /** Absent where this server issues no identities. */
   readonly identities?: IdentitySource | undefined;

@@ -8,6 +8,7 @@ import type {
   WantedIdentity,
 } from "@postern/contract";
 import type { PendingCaller, Run } from "../attestation/process/run.ts";
+import type { FederatedBundles } from "../attestation/federation/federated-bundles.ts";
 import { NodeSocket } from "../attestation/process/node-socket.ts";
 import type { AuditEvent } from "../audit/event-frame.ts";
 import { authorityEvent, type SvidInput, svidEvent } from "../audit/identity-events.ts";
@@ -45,6 +46,7 @@ export interface IdentityParts {
   audit(event: AuditEvent): Promise<void>;
   state(): PublishedState;
   isStale(): boolean;
+  readonly federation: FederatedBundles;
   /** PEM of the local authority. */
   readonly interception: string;
 }
@@ -80,6 +82,7 @@ export class IdentityDesk {
       chance: Math.random,
     });
     issuer.onChange(() => this.#api.pushAll());
+    parts.federation.onChange(() => this.#api.reconsider());
     this.#timer = setInterval(() => {
       issuer.tend().catch((error: unknown) => {
         log.write("error", "authorities were not rotated", faultFields(error));
@@ -201,7 +204,11 @@ export class IdentityDesk {
 
   #source(): StandingSource {
     const { state, isStale, clock } = this.#parts;
-    return { state: state(), isStale: isStale(), now: clock.now() };
+    const { federation } = this.#parts;
+    return {
+      ...{ state: state(), isStale: isStale(), now: clock.now() },
+      federatedBundle: (name) => federation.get(name),
+    };
   }
 
   readonly record = (input: Omit<SvidInput, "id" | "time">): Promise<void> => {

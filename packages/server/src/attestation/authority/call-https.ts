@@ -9,7 +9,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from "node:http";
 import { Agent, request as httpsRequest } from "node:https";
 import { lookup as systemLookup } from "node:dns";
 import { isIP, type LookupFunction } from "node:net";
-import { checkServerIdentity } from "node:tls";
+import { checkServerIdentity, connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import { addressProblem } from "../../resources/networks.ts";
 
@@ -19,6 +19,8 @@ export interface Reach {
   readonly caCertificates?: string | undefined;
   /** Dialled instead of the host of `url`. */
   readonly connectTo?: { readonly address: string; readonly port: number } | undefined;
+  /** Whether this chain, leaf first, is whom it should be; asked instead of the Web's authorities and names. */
+  readonly verifyPeer?: ((chain: readonly Buffer[]) => boolean) | undefined;
 }
 
 export interface HttpsCall {
@@ -63,6 +65,7 @@ export async function callHttps(
   if (isIP(dialled) !== 0 && addressProblem(dialled, networks) !== undefined)
     return refuse("authority_address_prohibited");
   const agent = new Agent({ keepAlive: false, maxCachedSessions: 0 });
+  if (reach.verifyPeer !== undefined) agent.createConnection = verifiedConnection(reach.verifyPeer, signal);
   try {
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = httpsRequest(
@@ -97,6 +100,39 @@ export async function callHttps(
   } finally {
     agent.destroy();
   }
+}
+
+/** A connection on which nothing is sent before the peer is who it should be. */
+function verifiedConnection(
+  verifyPeer: (chain: readonly Buffer[]) => boolean,
+  signal: AbortSignal,
+): Agent["createConnection"] {
+  return (options, done) => {
+    // What OpenSSL thinks of the chain is not asked: the check is made below, before the socket is handed on.
+    const socket = connectTls({ ...(options as ConnectionOptions), rejectUnauthorized: false });
+    const end = (): void => void socket.destroy(Object.assign(new Error("aborted"), { code: "ABORT_ERR" }));
+    signal.addEventListener("abort", end, { once: true });
+    socket.once("close", () => signal.removeEventListener("abort", end));
+    socket.once("error", (error) => done?.(error, socket));
+    socket.once("secureConnect", () => {
+      if (!socket.isSessionReused() && verifyPeer(chainOf(socket))) return void done?.(null, socket);
+      socket.destroy(Object.assign(new Error("the peer is somebody else"), { code: "ERR_TLS_PEER" }));
+    });
+    return undefined;
+  };
+}
+
+const MOST_CERTIFICATES = 8;
+
+/** What the peer has sent. TLS has verified that it holds the leaf's key, and nothing else. */
+function chainOf(socket: TLSSocket): Buffer[] {
+  const chain: Buffer[] = [];
+  let certificate = socket.getPeerX509Certificate();
+  while (certificate !== undefined && chain.length < MOST_CERTIFICATES) {
+    chain.push(certificate.raw);
+    certificate = certificate.issuerCertificate;
+  }
+  return chain;
 }
 
 /** DNS as the system does it, without the addresses that may not be dialled. */

@@ -17,8 +17,13 @@ const x509Bundle = (bundle: TrustBundle): Buffer =>
   Buffer.concat(bundle.x509Authorities.map(({ der }) => der));
 
 /** `X509SVIDResponse`. `privateKey`: PKCS #8; it is part of the answer, so the answer is a secret. */
-export function x509SvidResponse(svid: X509Svid, privateKey: Buffer, bundle: TrustBundle): Buffer {
-  return field(
+export function x509SvidResponse(
+  svid: X509Svid,
+  privateKey: Buffer,
+  bundle: TrustBundle,
+  federated: readonly TrustBundle[],
+): Buffer {
+  const own = field(
     1,
     Buffer.concat([
       field(1, svid.id.uri),
@@ -27,15 +32,19 @@ export function x509SvidResponse(svid: X509Svid, privateKey: Buffer, bundle: Tru
       field(4, x509Bundle(bundle)),
     ]),
   );
+  const foreign = federated.map((each) => mapField(3, trustDomainUri(each.trustDomain), x509Bundle(each)));
+  return Buffer.concat([own, ...foreign]);
 }
 
 /** `X509BundlesResponse` */
-export const x509BundlesResponse = (bundle: TrustBundle): Buffer =>
-  mapField(2, trustDomainUri(bundle.trustDomain), x509Bundle(bundle));
+export const x509BundlesResponse = (bundles: readonly TrustBundle[]): Buffer =>
+  Buffer.concat(bundles.map((bundle) => mapField(2, trustDomainUri(bundle.trustDomain), x509Bundle(bundle))));
 
 /** `JWTBundlesResponse` */
-export const jwtBundlesResponse = (bundle: TrustBundle): Buffer =>
-  mapField(1, trustDomainUri(bundle.trustDomain), printTrustBundle(bundle, "jwt"));
+export const jwtBundlesResponse = (bundles: readonly TrustBundle[]): Buffer =>
+  Buffer.concat(
+    bundles.map((bundle) => mapField(1, trustDomainUri(bundle.trustDomain), printTrustBundle(bundle, "jwt"))),
+  );
 
 /** `JWTSVIDResponse` */
 export const jwtSvidResponse = ({ id, token }: JwtSvid): Buffer =>

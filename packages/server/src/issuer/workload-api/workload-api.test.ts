@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { NOW } from "@postern/identity/svid.fixture";
+import { NOW, testTrustDomain } from "@postern/identity/svid.fixture";
 import { parseSpiffeId } from "@postern/identity/spiffe-id";
 import type { TrustBundle } from "@postern/identity/trust-bundle";
 import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
@@ -56,7 +56,7 @@ const publish = (epoch: number, ...more: StoredAuthority[]) =>
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "postern-workload-"));
-  answer = ok({ agent: "one", id: idOf("spiffe://corp/one") });
+  answer = ok({ agent: "one", id: idOf("spiffe://corp/one"), federated: [] });
   standing = undefined;
   recorded = [];
   isAuditBroken = false;
@@ -278,11 +278,48 @@ describe("FetchX509SVID", () => {
     expect(recorded.at(-1)).toBe("no X.509-SVID: agent_cut");
   });
 
+  it("W11, F9: carries bundles of other trust domains apart, for who asked for them, and each change of one", async () => {
+    const partner = testTrustDomain("partner.example");
+    const federated = (...bundles: TrustBundle[]) =>
+      (answer = ok({ agent: "one", id: idOf("spiffe://corp/one"), federated: bundles }));
+    const read = (message: Buffer, number: number) =>
+      new Map(
+        (readFields(message).get(number) ?? []).map((entry) => [part(entry, 1).toString(), part(entry, 2)]),
+      );
+    const plain = call("FetchX509SVID");
+    expect(read(await plain.next(), 3).size).toBe(0);
+    federated(partner.bundle);
+    const [svid, x509, jwt] = ["FetchX509SVID", "FetchX509Bundles", "FetchJWTBundles"].map((each) =>
+      call(each),
+    );
+    expect(read(await svid!.next(), 3)).toEqual(new Map([["spiffe://partner.example", partner.authority]]));
+    const bundles = read(await x509!.next(), 2);
+    expect([...bundles.keys()]).toEqual(["spiffe://corp", "spiffe://partner.example"]);
+    expect(bundles.get("spiffe://partner.example")).toEqual(partner.authority);
+    expect(bundles.get("spiffe://corp")).toEqual(bundle.x509Authorities[0]!.der);
+    expect(
+      read(await jwt!.next(), 1)
+        .get("spiffe://partner.example")
+        ?.toString(),
+    ).toBe('{"keys":[]}');
+    const next = testTrustDomain("partner.example", "next CA");
+    federated(next.bundle);
+    api.reconsider();
+    expect(read(await svid!.next(), 3)).toEqual(new Map([["spiffe://partner.example", next.authority]]));
+    expect(read(await x509!.next(), 2).get("spiffe://partner.example")).toEqual(next.authority);
+    federated();
+    api.reconsider();
+    expect(read(await svid!.next(), 3).size).toBe(0);
+    expect(read(await x509!.next(), 2).size).toBe(1);
+    // The change in between was none of keys for tokens.
+    expect(read(await jwt!.next(), 1).size).toBe(1);
+  });
+
   it("says nothing where agents were changed but not its own, and gives the new ID where it was", async () => {
     const { next, waitingMessages } = call("FetchX509SVID");
     await next();
     api.reconsider();
-    answer = ok({ agent: "one", id: idOf("spiffe://corp/two") });
+    answer = ok({ agent: "one", id: idOf("spiffe://corp/two"), federated: [] });
     api.reconsider();
     expect(part(await next(), 1, 1).toString()).toBe("spiffe://corp/two");
     expect([waitingMessages(), recorded.length]).toEqual([0, 2]);

@@ -28,6 +28,8 @@ import { type OpenStream, serveStream } from "./serve-stream.ts";
 export interface Entitlement {
   readonly agent: string;
   readonly id: SpiffeId;
+  /** Bundles of other trust domains that it asked for and that are believed now; none of them twice. */
+  readonly federated: readonly TrustBundle[];
 }
 
 export interface Denial {
@@ -133,18 +135,24 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
 
   #fetchX509Svid(call: Call, peer: Peer): Promise<void> {
     const { issuer, clock, chance } = this.#parts;
-    return serveStream(call, this.#streams, async (before: SpiffeId | undefined) => {
+    return serveStream(call, this.#streams, async (before: string | undefined) => {
       const entitlement = await this.#entitled(peer, "X.509-SVID");
-      if (before?.uri === entitlement.id.uri) return { kept: before };
+      const kept = stateOf(entitlement);
+      if (before === kept) return { kept };
       const svid = issuer.issueX509(entitlement.id);
       try {
         const { authority, expiresAt, serial } = svid;
         const issued = { document: "X.509-SVID", authority, expiresAt, serial } as const;
         await this.#recorded(this.#parts.recordIssued(peer, entitlement, issued));
-        const message = x509SvidResponse(svid, svid.privateKey.expose("issue"), issuer.bundle);
+        const message = x509SvidResponse(
+          svid,
+          svid.privateKey.expose("issue"),
+          issuer.bundle,
+          entitlement.federated,
+        );
         const life = expiresAt - clock.now();
         return {
-          kept: entitlement.id,
+          kept,
           message,
           renewIn: renewAfter(life, chance()),
           isSecret: true,
@@ -159,13 +167,13 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
     call: Call,
     peer: Peer,
     document: IssuedDocument["document"],
-    print: (bundle: TrustBundle) => Buffer,
+    print: (bundles: readonly TrustBundle[]) => Buffer,
   ): Promise<void> {
     let last: Buffer | undefined;
-    return serveStream(call, this.#streams, async (before: true | undefined) => {
-      await this.#entitled(peer, document);
-      const message = print(this.#parts.issuer.bundle);
-      if (before !== undefined || last?.equals(message) === true) return { kept: true as const };
+    return serveStream(call, this.#streams, async () => {
+      const { federated } = await this.#entitled(peer, document);
+      const message = print([this.#parts.issuer.bundle, ...federated]);
+      if (last?.equals(message) === true) return { kept: true as const };
       last = message;
       return { kept: true as const, message };
     });
@@ -194,21 +202,42 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
     const { audience, svid } = parsed(() => readValidateRequest(call.request));
     if (audience === "" || svid === "")
       throw new CallError(STATUS.invalidArgument, "an audience and a JWT-SVID are needed");
-    await this.#entitled(peer, "JWT-SVID");
+    const { federated } = await this.#entitled(peer, "JWT-SVID");
     const { issuer, clock, standingProblem } = this.#parts;
-    const bundleOf = (name: string) => (name === issuer.trustDomain ? issuer.bundle : undefined);
+    const bundles = [issuer.bundle, ...federated];
+    const bundleOf = (name: string) => bundles.find(({ trustDomain }) => trustDomain === name);
     const verified = verifyJwtSvid(svid, audience, bundleOf, clock.now());
     if (!verified.ok)
       throw new CallError(STATUS.invalidArgument, `the JWT-SVID is refused: ${verified.reason}`);
-    const problem = standingProblem(verified.value.id);
+    const isOwn = verified.value.id.trustDomain === issuer.trustDomain;
+    const problem = isOwn ? standingProblem(verified.value.id) : undefined;
     if (problem !== undefined)
       throw new CallError(STATUS.invalidArgument, `the JWT-SVID is refused: ${problem}`);
     // As lists of SVIDs' audiences are given everywhere: always a list.
     const { aud, ...claims } = verified.value.claims;
-    call.send(validateResponse(verified.value.id.uri, { ...claims, aud: [aud].flat() }));
+    const told = isOwn ? claims : registeredClaims(claims);
+    call.send(validateResponse(verified.value.id.uri, { ...told, aud: [aud].flat() }));
     call.end(STATUS.ok);
   }
 }
+
+/** Two equal ones are entitled to the same answer. Objects of bundles are made anew where these change. */
+const stateOf = ({ id, federated }: Entitlement): string =>
+  [id.uri, ...federated.map((bundle) => numberOf(bundle))].join(" ");
+
+const numbers = new WeakMap<TrustBundle, number>();
+let lastNumber = 0;
+
+function numberOf(bundle: TrustBundle): number {
+  const number = numbers.get(bundle) ?? ++lastNumber;
+  numbers.set(bundle, number);
+  return number;
+}
+
+/** What somebody else's trust domain says besides is no fact here (RFC 7519 §4.1). */
+const REGISTERED: ReadonlySet<string> = new Set(["sub", "exp", "nbf", "iat", "iss", "jti"]);
+const registeredClaims = (claims: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(claims).filter(([name]) => REGISTERED.has(name)));
 
 /** Half of a life, earlier or later by a tenth of that, so that not everybody comes at once (Workload API §4.3). */
 export const renewAfter = (life: number, chance: number): number => (life / 2) * (0.9 + 0.2 * chance);
