@@ -20,6 +20,8 @@ const bundle = await rolldown({
   platform: "node",
   // They find files of their own beside them, or are asked for only to see whether they are there.
   external: [/^node:/, /^koffi$/, /^@cedar-policy\//, /^pg-native$/],
+  // It takes calls that may throw for calls without effect: a check by `decodeURIComponent` alone was left out.
+  treeshake: false,
   onLog: (level, log) => {
     if (level === "warn") throw new Error(log.message);
   },
