@@ -10,6 +10,7 @@ import {
   type Policy,
   preparsePolicySet,
   preparseSchema,
+  type StatefulAuthorizationCall,
   statefulIsAuthorized,
 } from "@cedar-policy/cedar-wasm/nodejs";
 import type { AccessRequest } from "./access-request.ts";
@@ -30,25 +31,31 @@ const slotOf = new Map<string, number>();
 const freeSlots = Array.from({ length: SLOTS }, (_, index) => SLOTS - 1 - index);
 let schemaReady = false;
 
+/** A request as Cedar takes it. */
+export type CedarQuestion = Pick<
+  StatefulAuthorizationCall,
+  "principal" | "action" | "resource" | "context" | "entities" | "preparsedSchemaName" | "validateRequest"
+>;
+
+export const questionOf = (request: AccessRequest): CedarQuestion => ({
+  principal: agentUid(request.agent),
+  action: CALL_ACTION,
+  resource: serverWorkloadUid(request.serverWorkload),
+  context: {
+    method: request.method,
+    path: request.path,
+    conditions: [...(request.conditions ?? [])],
+    ...(request.operation === undefined ? {} : { operation: request.operation }),
+    ...(request.model === undefined ? {} : { model: request.model }),
+  },
+  preparsedSchemaName: SCHEMA_NAME,
+  validateRequest: true,
+  entities: [],
+});
+
 /** Cedar's answer as it is; throws where the library does. */
-export function evaluateCedar(set: CedarSet, request: AccessRequest): AuthorizationAnswer {
-  return statefulIsAuthorized({
-    principal: agentUid(request.agent),
-    action: CALL_ACTION,
-    resource: serverWorkloadUid(request.serverWorkload),
-    context: {
-      method: request.method,
-      path: request.path,
-      conditions: [...(request.conditions ?? [])],
-      ...(request.operation === undefined ? {} : { operation: request.operation }),
-      ...(request.model === undefined ? {} : { model: request.model }),
-    },
-    preparsedSchemaName: SCHEMA_NAME,
-    validateRequest: true,
-    preparsedPolicySetId: `slot${acquireSlot(set)}`,
-    entities: [],
-  });
-}
+export const evaluateCedar = (set: CedarSet, question: CedarQuestion): AuthorizationAnswer =>
+  statefulIsAuthorized({ ...question, preparsedPolicySetId: `slot${acquireSlot(set)}` });
 
 function acquireSlot(set: CedarSet): number {
   const present = slotOf.get(set.key);
@@ -57,7 +64,7 @@ function acquireSlot(set: CedarSet): number {
     slotOf.set(set.key, present);
     return present;
   }
-  prepareSchema();
+  prepareOwnSchema();
   const slot = freeSlots.pop() ?? evictOldest();
   try {
     const answer = preparsePolicySet(`slot${slot}`, { staticPolicies: { ...set.cedar } });
@@ -79,9 +86,14 @@ function evictOldest(): number {
   return oldest[1];
 }
 
-function prepareSchema(): void {
+function prepareOwnSchema(): void {
   if (schemaReady) return;
-  const answer = preparseSchema(SCHEMA_NAME, CEDAR_SCHEMA);
-  if (answer.type === "failure") throw new Error(`cedar refused the schema: ${answer.errors[0]?.message}`);
+  prepareSchema(SCHEMA_NAME, CEDAR_SCHEMA);
   schemaReady = true;
+}
+
+/** Under a name that questions give; one that was there is replaced. Throws where the library refuses it. */
+export function prepareSchema(name: string, schema: string): void {
+  const answer = preparseSchema(name, schema);
+  if (answer.type === "failure") throw new Error(`cedar refused the schema: ${answer.errors[0]?.message}`);
 }

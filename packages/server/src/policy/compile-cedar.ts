@@ -33,12 +33,9 @@ type Spec = ResourceOf<"AccessPolicy">["spec"];
 export function parseCedar(name: string, spec: Spec, cedar: string): Result<CedarPart[], string[]> {
   const bounds = cedarTextProblem(cedar);
   if (bounds !== undefined) return refuse([`\`cedar\` ${bounds}`]);
-  const parts = policySetTextToParts(cedar);
-  if (parts.type === "failure") return refuse(parts.errors.map((error) => describe(cedar, 0, error)));
-  if (parts.policy_templates.length > 0)
-    return refuse(["`cedar` holds a template (`?principal`); write policies"]);
-  if (parts.policies.length === 0) return refuse(["`cedar` holds no policy"]);
-  const texts = inSourceOrder(parts.policies);
+  const split = policiesIn(cedar);
+  if (!split.ok) return split;
+  const texts = split.value;
   const problems: string[] = [];
   const policies: CedarPart[] = [];
   for (const [index, text] of texts.entries()) {
@@ -59,6 +56,16 @@ export function parseCedar(name: string, spec: Spec, cedar: string): Result<Ceda
   }
   if (problems.length === 0) problems.push(...validationProblems(name, texts, cedar));
   return problems.length === 0 ? ok(policies) : refuse(problems);
+}
+
+/** The text of each policy, in their order. */
+export function policiesIn(cedar: string): Result<string[], string[]> {
+  const parts = policySetTextToParts(cedar);
+  if (parts.type === "failure") return refuse(parts.errors.map((error) => describe(cedar, 0, error)));
+  if (parts.policy_templates.length > 0)
+    return refuse(["`cedar` holds a template (`?principal`); write policies"]);
+  if (parts.policies.length === 0) return refuse(["`cedar` holds no policy"]);
+  return ok(inSourceOrder(parts.policies));
 }
 
 /** What permits, does so under the conditions of the resource; a `forbid` stands whether they hold or not. */

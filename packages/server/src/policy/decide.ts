@@ -7,7 +7,7 @@
  */
 import type { AuthorizationAnswer } from "@cedar-policy/cedar-wasm/nodejs";
 import type { AccessRequest, Allow, Decision, Deny, DryRun } from "./access-request.ts";
-import { evaluateCedar } from "./cedar-slots.ts";
+import { type CedarQuestion, evaluateCedar, questionOf } from "./cedar-slots.ts";
 import { type ClauseResult, evaluateClauses } from "./clauses.ts";
 import type { CompiledPolicies, CompiledPolicy, Slice } from "./compile.ts";
 
@@ -105,7 +105,19 @@ function decideBy(slice: Slice | undefined, request: AccessRequest): Decision {
       [unknown.policy],
       `nobody can tell whether condition \`${unknown.condition}\` holds, which access policy \`${unknown.policy}\` asks before it forbids`,
     );
-  return decisionFrom(evaluateCedar(slice, request), slice, request);
+  return decideQuestion(slice, questionOf(request), request);
+}
+
+/**
+ * What one slice says to one question: the way of every request, and of Cedar's public corpus. Never throws.
+ */
+export function decideQuestion(slice: Slice, question: CedarQuestion, request: AccessRequest): Decision {
+  try {
+    return decisionFrom(evaluateCedar(slice, question), slice, request);
+  } catch {
+    // The library throws for input it cannot read and after a trap.
+    return policyError([]);
+  }
 }
 
 /**

@@ -7,7 +7,7 @@
  */
 import { nearestName } from "../kernel/nearest-name.ts";
 import type { AccessRequest, Decision, DryRun } from "./access-request.ts";
-import { evaluateCedar } from "./cedar-slots.ts";
+import { evaluateCedar, questionOf } from "./cedar-slots.ts";
 import { type ClauseName, type ClauseResult, evaluateClauses } from "./clauses.ts";
 import type { CompiledPolicies, CompiledPolicy, Slice } from "./compile.ts";
 import { decide } from "./decide.ts";
@@ -62,7 +62,7 @@ export function explain(compiled: CompiledPolicies, request: AccessRequest): Exp
 function determiningPolicies(slice: Slice, request: AccessRequest): DeterminingPolicy[] {
   let ids: readonly string[] = [];
   try {
-    const answer = evaluateCedar(slice, request);
+    const answer = evaluateCedar(slice, questionOf(request));
     if (answer.type === "success") ids = answer.response.diagnostics.reason;
   } catch {
     // `decide` met the same and denied with `policy_error`; there is nothing more to name.

@@ -14,7 +14,7 @@ export const sqlGrantStore = (db: Database, clock: Clock): GrantStore => ({
     return db.transaction().execute(async (tx) => {
       const { active } = await tx
         .selectFrom("grants")
-        .select((eb) => eb.fn.countAll<number>().as("active"))
+        .select((eb) => eb.fn.countAll<number | string>().as("active"))
         .where("agent", "=", agent)
         .where("state", "=", "active")
         .executeTakeFirstOrThrow();
