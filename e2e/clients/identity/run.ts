@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type Postern, startPostern, stopAllPrograms } from "@postern/testkit";
+import { tryThroughGateway } from "./through-gateway.ts";
 
 const run = promisify(execFile);
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -48,10 +49,11 @@ async function install(folder: string): Promise<Readonly<Record<string, readonly
   }
   await pip(["-r", "requirements.txt"]);
   say("building the Go programs …");
-  const { client, peer, library } = programsIn(folder);
+  const { client, gateway, peer, library } = programsIn(folder);
   const go = await goProgram();
   await run(go, ["build", "-buildvcs=false", "-o", client, "."], { cwd: `${HERE}go` });
   await run(go, ["build", "-buildvcs=false", "-o", peer, "./peer"], { cwd: `${HERE}go` });
+  await run(go, ["build", "-buildvcs=false", "-o", gateway, "./gateway"], { cwd: `${HERE}go` });
   say("packing the client library …");
   await run("npm", ["run", "--silent", "pack:sdk", "--", join(folder, "sdk")], { cwd: ROOT });
   const workload = [`${HERE}scripts/sdk-workload.mjs`, library];
@@ -67,6 +69,7 @@ async function install(folder: string): Promise<Readonly<Record<string, readonly
 const programsIn = (folder: string) => ({
   client: join(folder, "go-client"),
   peer: join(folder, "go-peer"),
+  gateway: join(folder, "go-gateway"),
   library: join(folder, "sdk/dist/sdk/src/index.js"),
 });
 
@@ -196,6 +199,8 @@ async function main(): Promise<number> {
         `@postern/sdk with go-spiffe, ${node === NODE_22 ? "Node 22" : "this Node"}`,
         tryLibrary(folder, node),
       );
+    const { gateway } = programsIn(folder);
+    await attempt("go-spiffe calls an API through the gateway by mTLS", tryThroughGateway(folder, gateway));
     const postern = await startPostern({ args: ["--trust-domain", "corp"] });
     try {
       await postern.apply(resources(clients.length));

@@ -82,7 +82,7 @@ export const PROBLEMS = {
   agent_unidentified: refusal(
     403,
     "Agent unidentified",
-    "Start the agent with `postern run`; the caller must belong to that run.",
+    "Start the agent with `postern run`, or show an SVID that holds now; `postern attest` gets one.",
     { logLevel: "warn" },
   ),
   agent_quarantined: refusal(403, "Agent cut off", "An operator runs `postern restore AGENT`.", {

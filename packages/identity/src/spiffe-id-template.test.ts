@@ -36,6 +36,8 @@ describe("a template", () => {
     ["a dot segment", "spiffe://corp/../{k8s.namespace}"],
     ["a slash at the end", "spiffe://corp/{k8s.namespace}/"],
     ["upper case in the trust domain", "spiffe://Corp/a"],
+    ["a path of the server's own", "spiffe://corp/postern/{k8s.namespace}"],
+    ["the server's own path", "spiffe://corp/postern"],
   ])("is refused with %s", (_, text) => {
     expect(parseTemplate(text)).toEqual({ ok: false, reason: expect.any(String) });
   });
@@ -60,6 +62,13 @@ describe("a template", () => {
       "k8s:namespace has several values",
     );
     expect(fill(K8S, "xk8s:namespace=a", "k8s:serviceAccount=c")).toContain("nothing is known");
+  });
+
+  it("gives no ID of the server's own, whatever the facts are called", () => {
+    const text = "spiffe://corp/{k8s.namespace}/{k8s.serviceAccount}";
+    expect(fill(text, "k8s:namespace=postern", "k8s:serviceAccount=gateway")).toContain("server's own");
+    expect(fill("spiffe://corp/{k8s.namespace}", "k8s:namespace=postern")).toContain("server's own");
+    expect(fill("spiffe://corp/{k8s.namespace}", "k8s:namespace=postern-2")).toBe("spiffe://corp/postern-2");
   });
 
   it("gives no ID that is longer than the standard allows", () => {

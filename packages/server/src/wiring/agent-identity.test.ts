@@ -7,7 +7,7 @@ import { parseSpiffeId } from "@postern/identity/spiffe-id";
 import { ok, refuse } from "../kernel/result.ts";
 import { compilePolicies } from "../policy/compile.ts";
 import { ResourceSet } from "../resources/resource-set.ts";
-import { entitlementOf, standingOf } from "./agent-identity.ts";
+import { entitlementOf, remoteStandingOf, standingOf } from "./agent-identity.ts";
 
 const NOW = Date.UTC(2026, 5, 1);
 
@@ -176,5 +176,34 @@ describe("whoever holds an ID", () => {
 
   it("may pass while its agent may", () => {
     expect(standingOf(id, source([ONE], { cut: ["two"] }))).toEqual({ ok: true, value: "one" });
+  });
+
+  it("is refused where the ID is the server's own, or where two agents could have it", () => {
+    const any = agent("any", {
+      spiffeId: "spiffe://corp/{process.agent}/{process.uid}",
+      selectors: ["process:gid=1"],
+    });
+    expect(standingOf(idOf("spiffe://corp/postern/gateway"), source([any]))).toEqual({
+      ok: false,
+      reason: "spiffe_id_of_server",
+    });
+    const twice = [
+      any,
+      agent("same", { spiffeId: "spiffe://corp/a/{process.uid}", selectors: ["process:gid=2"] }),
+    ];
+    expect(standingOf(idOf("spiffe://corp/a/1"), source(twice))).toEqual({
+      ok: false,
+      reason: "agent_ambiguous",
+    });
+  });
+
+  it("does not come in over the network where only a process of a run can be its agent", () => {
+    expect(remoteStandingOf(id, source([ONE]))).toEqual({ ok: false, reason: "agent_of_runs" });
+    expect(remoteStandingOf(id, source([ONE], { cut: ["one"] }))).toEqual({ ok: false, reason: "agent_cut" });
+    const service = agent("one", {
+      selectors: ["process:uid=1000", "process:path=/bin/agent"],
+      spiffeId: "spiffe://corp/agents/one/{process.uid}",
+    });
+    expect(remoteStandingOf(id, source([service]))).toEqual({ ok: true, value: "one" });
   });
 });

@@ -103,6 +103,20 @@ export function standingOf(id: SpiffeId, source: StandingSource): Result<string,
   return problem === undefined ? ok(agent.name) : refuse(problem);
 }
 
+/** Facts that only a process inside a run has. */
+const OF_RUNS = /^process:(agent|run|isolated)=/;
+
+/**
+ * The same for who comes in over the network. An agent of runs is what the kernel says of a process in a run: whoever
+ * has its SVID outside, that fact does not hold for, so it goes through the gate of the run or not at all.
+ */
+export function remoteStandingOf(id: SpiffeId, source: StandingSource): Result<string, string> {
+  const agent = standingOf(id, source);
+  if (!agent.ok) return agent;
+  const selectors = source.state.resources.get("Agent", agent.value)?.spec.selectors ?? [];
+  return selectors.some((selector) => OF_RUNS.test(selector)) ? refuse("agent_of_runs") : agent;
+}
+
 interface OwnTemplate {
   readonly name: string;
   readonly template: SpiffeIdTemplate;

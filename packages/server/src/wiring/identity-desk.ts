@@ -31,7 +31,7 @@ import { newId } from "../kernel/ids.ts";
 import { faultFields, type Log } from "../kernel/log.ts";
 import { refuse, type Result } from "../kernel/result.ts";
 import { ecdsaSigningKey } from "../keys/signing-keys.ts";
-import { entitlementOf, type StandingSource, standingOf } from "./agent-identity.ts";
+import { entitlementOf, remoteStandingOf, type StandingSource, standingOf } from "./agent-identity.ts";
 import type { Entitled } from "./attest-desk.ts";
 import { issueIdentity } from "./issue-identity.ts";
 import { ContainerEngines, NodePeer } from "./node-workloads.ts";
@@ -148,7 +148,7 @@ export class IdentityDesk {
       now: source.now,
       bundle: this.issuer.bundle,
       audience: gatewayId(this.issuer.trustDomain).uri,
-      standingOf: (id) => standingOf(id, source),
+      standingOf: (id) => remoteStandingOf(id, source),
     };
   }
 

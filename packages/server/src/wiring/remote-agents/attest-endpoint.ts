@@ -72,14 +72,14 @@ function parsed(body: Buffer): AttestRequest | undefined {
 }
 
 /** Undefined where it is too long, or takes too long. */
-async function readBody({ request, gone, destroy }: Exchange): Promise<Buffer | undefined> {
+async function readBody(exchange: Exchange): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
-  const timer = setTimeout(destroy, LONGEST_READ);
+  const timer = setTimeout(() => exchange.destroy(), LONGEST_READ);
   try {
-    for await (const chunk of request.body) {
+    for await (const chunk of exchange.request.body) {
       size += chunk.length;
-      if (size > MOST_BYTES || gone.isOver) return undefined;
+      if (size > MOST_BYTES) return undefined;
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);

@@ -103,14 +103,16 @@ export class GatewayListener {
     // Never so with these settings; with one that was resumed, nobody would have proved anything.
     if (remoteAddress === undefined || socket.isSessionReused()) return void socket.destroy();
     const { gateway, names, judge, own } = this.#parts;
-    const caller = new RemoteCaller(remoteAddress, chainOf(socket), judge, undefined);
+    // A listener for both kinds of addresses writes those of IPv4 in the form of IPv6.
+    const origin = remoteAddress.replace(/^::ffff:(?=\d+\.)/i, "");
+    const caller = new RemoteCaller(origin, chainOf(socket), judge, undefined);
     this.#open.set(socket, caller);
     socket.once("close", () => this.#open.delete(socket));
     const host = localAddress?.includes(":") === true ? `[${localAddress}]` : localAddress;
     const authorities = [...names, `${host}:${localPort}`].flatMap((name) =>
       /:\d+$/.test(name) ? [name] : [name, `${name}:${localPort}`],
     );
-    gateway.accept(socket, caller, authorities, own(remoteAddress));
+    gateway.accept(socket, caller, authorities, own(origin));
   }
 }
 

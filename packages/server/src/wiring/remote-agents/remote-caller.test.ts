@@ -89,6 +89,7 @@ describe("a certificate", () => {
       ok: true,
       value: {
         agent: "one",
+        address: "192.0.2.1",
         selectors: [`spiffe:id=${ID}`],
         svid: { spiffeId: ID, document: "X.509-SVID" },
       },
