@@ -5,6 +5,7 @@
  * Deliberately independent of the product's own scrubber: the two are not allowed to share a blind spot.
  */
 import { randomBytes } from "node:crypto";
+import type { Dirent } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -42,21 +43,28 @@ export async function findSecretsInFolder(
 ): Promise<{ readonly findings: readonly Finding[]; readonly filesRead: number }> {
   const findings: Finding[] = [];
   let filesRead = 0;
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    const content = await readIfThere(path);
-    if (content === undefined) continue;
-    findings.push(...findSecrets(path, content, secrets));
-    filesRead++;
-  }
+  const search = async (entries: readonly Dirent[]): Promise<void> => {
+    for (const entry of entries.filter((each) => each.isFile())) {
+      const path = join(entry.parentPath, entry.name);
+      const content = await ifThere(readFile(path));
+      if (content === undefined) continue;
+      findings.push(...findSecrets(path, content, secrets));
+      filesRead++;
+    }
+    // One folder at a time: where all are listed at once, one that has just gone takes the whole list with it.
+    for (const entry of entries.filter((each) => each.isDirectory()))
+      await search((await ifThere(entriesOf(join(entry.parentPath, entry.name)))) ?? []);
+  };
+  await search(await entriesOf(folder));
   return { findings, filesRead };
 }
 
+const entriesOf = (folder: string): Promise<Dirent[]> => readdir(folder, { withFileTypes: true });
+
 /** The program that is searched may go on, and take away what it has just made. */
-async function readIfThere(path: string): Promise<Buffer | undefined> {
+async function ifThere<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
-    return await readFile(path);
+    return await reading;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
