@@ -44,7 +44,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "TrustProvider.apiServer.caCertificates":
     "PEM certificates that are trusted for it; the cluster's `ca.crt`.",
   "TrustProvider.sigstore":
-    "`kubernetes`: what signatures of the pod's images prove, too: see [signatures of images](guides/image-signatures.md). Needs `apiServer`.",
+    "`kubernetes`, which needs `apiServer` for it, `docker`, `podman`: what signatures of the images prove, too: see [signatures of images](guides/image-signatures.md).",
   "TrustProvider.sigstore.registries": "Registries that may be asked; images of others prove nothing.",
   "TrustProvider.sigstore.registries.host":
     "As images name it, with a port where they have one: `ghcr.io`, `docker.io`.",

@@ -41,8 +41,14 @@ function checkImage(text: string): void {
   const url = new URL(`https://${registry}/v2/${repository}/manifests/${digest}`);
   demandEqual(url.pathname, `/v2/${repository}/manifests/${digest}`, "the path");
   demandEqual([url.username, url.password, url.search, url.hash], ["", "", "", ""], "other parts");
-  demand(text.startsWith(`${registry}/${repository}`) && text.endsWith(`@${digest}`), "another image");
+  const named = text.slice(0, -digest.length - 1);
+  const spellings = [`${registry}/${repository}`];
+  if (registry === "docker.io") spellings.push(repository, repository.replace(/^library\//, ""));
+  demand(text.endsWith(`@${digest}`) && spellings.some((each) => isWithTag(named, each)), "another image");
 }
+
+const isWithTag = (named: string, spelling: string): boolean =>
+  named === spelling || (named.startsWith(`${spelling}:`) && !named.slice(spelling.length).includes("/"));
 
 /** Written again from what was read, it says the same, and each parameter is there once. */
 function checkChallenge(text: string): void {

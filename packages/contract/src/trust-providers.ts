@@ -65,6 +65,8 @@ const container = <K extends ContainerEngineKind>(kind: K, engineSocket: string)
     kind: z.literal(kind),
     /** Of the engine's API. */
     engineSocket: z.string().startsWith("/", "use an absolute path").max(107).default(engineSocket),
+    /** Signatures of the container's image prove more. */
+    sigstore: sigstoreSpec.optional(),
   });
 
 const spiffe = z

@@ -28,6 +28,11 @@ export function checkTrustProvider(resource: TrustProvider, ownTrustDomain: stri
         message,
       })),
     );
+  if (spec.kind === "docker" || spec.kind === "podman")
+    return (spec.sigstore === undefined ? [] : sigstoreProblems(spec.sigstore)).map(([path, message]) => ({
+      ...{ resource, message },
+      path: ["spec", "sigstore", ...path],
+    }));
   if (!("audience" in spec)) return [];
   const problems = [
     ...("issuer" in spec ? hostProblems(spec) : []),
@@ -128,7 +133,7 @@ export function selectorProblem(selector: string, { metadata, spec }: TrustProvi
   const kind = selector.slice(0, selector.indexOf(":"));
   const name = selector.slice(kind.length + 1, selector.indexOf("="));
   const isSigstore = kind === "sigstore" && "sigstore" in spec && spec.sigstore !== undefined;
-  if (kind === "sigstore" && spec.kind === "kubernetes" && !isSigstore)
+  if (kind === "sigstore" && ["kubernetes", "docker", "podman"].includes(spec.kind) && !isSigstore)
     return `TrustProvider \`${metadata.name}\` verifies no signatures of images; add \`sigstore\` to it`;
   if (kind !== spec.kind && !isSigstore)
     return `TrustProvider \`${metadata.name}\` is of kind ${spec.kind} and proves nothing about ${kind}; write ${spec.kind}:name=value`;

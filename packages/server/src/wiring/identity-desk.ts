@@ -122,7 +122,7 @@ export class IdentityDesk {
 
   /** Serves it on one socket for processes of this machine that no run was opened for. */
   async serveNode(path: string, isInRun: (pid: number) => boolean): Promise<void> {
-    const engines = new ContainerEngines();
+    const engines = new ContainerEngines(this.#parts.clock);
     this.#nodeSocket = await NodeSocket.open({
       ...{ path, isInRun, log: this.#parts.log },
       onConnection: (socket, caller) =>

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Resource } from "@postern/contract";
+import type { Resource, SigstoreSpec } from "@postern/contract";
+import { signerByKey, signSimply, simpleSigningPayload } from "@postern/testkit";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { FakeEngine, inspected } from "../attestation/container/engine.fixture.ts";
+import { specFor, startRegistry } from "../attestation/sigstore/image-signatures.fixture.ts";
+import { DIGEST, FakeEngine, IMAGE, inspected } from "../attestation/container/engine.fixture.ts";
 import type { CallerFacts } from "../attestation/process/identify-caller.ts";
 import type { ProcessView } from "../attestation/process/process-view.ts";
 import type { PublishedState } from "../governance/control-plane.ts";
+import { systemClock } from "../kernel/clock.ts";
 import { ok } from "../kernel/result.ts";
 import { compilePolicies } from "../policy/compile.ts";
 import { ResourceSet } from "../resources/resource-set.ts";
@@ -19,6 +22,7 @@ let groups: string | undefined;
 let ownNamespace: string;
 let isSame: () => boolean;
 let cut: string[];
+let sigstore: SigstoreSpec | undefined;
 
 beforeEach(async () => {
   engine = new FakeEngine();
@@ -28,6 +32,7 @@ beforeEach(async () => {
   ownNamespace = "pid:[2]";
   isSame = () => true;
   cut = [];
+  sigstore = undefined;
 });
 
 afterEach(() => engine.remove());
@@ -62,7 +67,7 @@ const facts = (): CallerFacts => ({
 async function ask(...agents: Resource[]) {
   const providers = [
     provider("local", { kind: "process" }),
-    provider("here", { kind: "docker", engineSocket: engine.socket }),
+    provider("here", { kind: "docker", engineSocket: engine.socket, sigstore }),
     provider("pods", { kind: "podman", engineSocket: "/nowhere.sock" }),
   ];
   const resources = new ResourceSet([...agents, ...providers]);
@@ -70,7 +75,7 @@ async function ask(...agents: Resource[]) {
   if (!policies.ok) throw new Error("the fixture does not compile");
   const state: PublishedState = { epoch: 1, resources, policies: policies.value, cut: new Set(cut) };
   const source = () => ({ state, isStale: false, now: 0 });
-  const answer = await nodeEntitlement(facts(), new ContainerEngines(), source, view);
+  const answer = await nodeEntitlement(facts(), new ContainerEngines(systemClock), source, view);
   return answer.ok ? answer.value.id.uri : `${answer.reason.kind}: ${answer.reason.reason}`;
 }
 
@@ -152,5 +157,41 @@ describe("a process outside of runs gets an identity", () => {
 
   it("whatever an engine says that could not know its container", async () => {
     expect(await ask(TEAM, agent("p", "pods", ["podman:uid=1000"]))).toBe("spiffe://corp/team");
+  });
+});
+
+describe("a container whose image must be signed", () => {
+  const signer = signerByKey();
+  const SIGNED = agent("signed", "here", ["docker:label=com.corp.team=support", "sigstore:signed-by=key"]);
+
+  it("is its agent while the registry shows the signature, under any of its names, and nobody without it", async () => {
+    const registry = await startRegistry();
+    sigstore = specFor(registry, {
+      signers: [{ name: "key", publicKey: signer.publicKey, requireLog: false }],
+    });
+    const image = registry.addImage("corp/agent");
+    engine.answers.set(`/images/${IMAGE}/json`, { Id: IMAGE, RepoDigests: [`corp/agent@${DIGEST}`, image] });
+    expect(await ask(SIGNED)).toMatch(
+      /^not_entitled: no_agent_matches: image corp.*: registry_not_listed: image registry\.example.*: unsigned$/,
+    );
+    const digest = image.slice(image.indexOf("@") + 1);
+    registry.putTag(image, "sig", [signSimply(signer, simpleSigningPayload(digest))]);
+    expect(await ask(SIGNED)).toBe("spiffe://corp/signed");
+    registry.setFault("error");
+    expect(await ask(SIGNED)).toMatch(/^unavailable: no_agent_matches: .*registry_status_503$/);
+    registry.setFault(undefined);
+    const before = registry.requests.length;
+    expect(await ask(TEAM)).toBe("spiffe://corp/team");
+    expect(registry.requests).toHaveLength(before);
+    await registry.close();
+  });
+
+  it("is nobody where it was built here", async () => {
+    const registry = await startRegistry();
+    sigstore = specFor(registry);
+    engine.answers.set(`/images/${IMAGE}/json`, { Id: IMAGE, RepoDigests: [] });
+    expect(await ask(SIGNED)).toBe("not_entitled: no_agent_matches: image_without_registry_or_digest");
+    expect(registry.requests).toEqual([]);
+    await registry.close();
   });
 });

@@ -5,7 +5,7 @@
  * A process in the server's own process namespace is attested by what the kernel says of it (`process`), one in a
  * container by what its engine says (`docker`, `podman`); each agent by evidence of its own trust provider only.
  */
-import type { ContainerEngineKind, ResourceOf } from "@postern/contract";
+import type { ContainerEngineKind, ResourceOf, SigstoreSpec } from "@postern/contract";
 import { attestContainer, mayKnow } from "../attestation/container/attest-container.ts";
 import { ContainerEngine } from "../attestation/container/container-engine.ts";
 import { containerOf } from "../attestation/container/container-of.ts";
@@ -14,29 +14,57 @@ import type { CallerFacts, ProcessFacts } from "../attestation/process/identify-
 import type { NodeCaller } from "../attestation/process/node-socket.ts";
 import { type ProcessView, processView } from "../attestation/process/process-view.ts";
 import { selectorsOf, selectorsWithHashOf, SHA256_SELECTOR } from "../attestation/process/selectors.ts";
+import { ImageSignatures } from "../attestation/sigstore/image-signatures.ts";
 import { factSelectors } from "../attestation/attest-evidence.ts";
 import type { Denial, Entitlement, WorkloadPeer } from "../issuer/workload-api/workload-api.ts";
+import type { Clock } from "../kernel/clock.ts";
 import { ok, refuse, type Result } from "../kernel/result.ts";
 import { type StandingSource, identityOf } from "./agent-identity.ts";
 
 type Agent = ResourceOf<"Agent">;
 type ContainerProvider = ResourceOf<"TrustProvider"> & {
-  readonly spec: { readonly kind: ContainerEngineKind; readonly engineSocket: string };
+  readonly spec: {
+    readonly kind: ContainerEngineKind;
+    readonly engineSocket: string;
+    readonly sigstore?: SigstoreSpec | undefined;
+  };
 };
 /** Name of a trust provider → what its evidence proves. */
 type Evidence = ReadonlyMap<string, ReadonlySet<string>>;
 
+/** What signatures of images left open. */
+interface Doubts {
+  readonly notes: string[];
+  isIncomplete: boolean;
+}
+
 const denied = (reason: string): Result<never, Denial> => refuse({ kind: "not_entitled", reason });
 const unknown = (reason: string): Result<never, Denial> => refuse({ kind: "unavailable", reason });
 
-/** One for each socket, so that questions of many callers become one. */
+/** One for each socket and for each trust provider, so that questions of many callers become one. */
 export class ContainerEngines {
   readonly #engines = new Map<string, ContainerEngine>();
+  readonly #signatures = new Map<string, { readonly spec: string; readonly signatures: ImageSignatures }>();
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   at(socket: string): ContainerEngine {
     const engine = this.#engines.get(socket) ?? new ContainerEngine(socket);
     this.#engines.set(socket, engine);
     return engine;
+  }
+
+  /** What was learnt lasts until the settings change. */
+  signaturesFor(provider: string, sigstore: SigstoreSpec): ImageSignatures {
+    const spec = JSON.stringify(sigstore);
+    const known = this.#signatures.get(provider);
+    if (known?.spec === spec) return known.signatures;
+    const signatures = new ImageSignatures(sigstore, this.#clock);
+    this.#signatures.set(provider, { spec, signatures });
+    return signatures;
   }
 }
 
@@ -71,13 +99,20 @@ export async function nodeEntitlement(
 ): Promise<Result<Entitlement, Denial>> {
   const [process] = facts.processes;
   if (process === undefined || !facts.stillHolds()) return denied("caller_changed");
-  const evidence = await evidenceOf(process, engines, source(), view);
+  const doubts: Doubts = { notes: [], isIncomplete: false };
+  const evidence = await evidenceOf(process, engines, source(), view, doubts);
   if (!evidence.ok) return evidence;
   if (!facts.stillHolds()) return denied("caller_changed");
   const now = source();
   const agents = agentsOf(now, evidence.value);
   const matched = matchAgent([tagged(evidence.value)], agents);
-  if (!matched.ok) return denied(matched.reason.code);
+  if (!matched.ok) {
+    const reason = [matched.reason.code, ...doubts.notes].join(": ");
+    // A registry that cannot be asked may be why nobody matched.
+    return doubts.isIncomplete && matched.reason.code === "no_agent_matches"
+      ? unknown(reason)
+      : denied(reason);
+  }
   const { resource } = matched.value;
   return identityOf(resource, async () => ok(evidence.value.get(resource.spec.trustProvider)!), now);
 }
@@ -87,6 +122,7 @@ async function evidenceOf(
   engines: ContainerEngines,
   source: StandingSource,
   view: ProcessView,
+  doubts: Doubts,
 ): Promise<Result<Evidence, Denial>> {
   const evidence = new Map<string, ReadonlySet<string>>();
   const groups = view.cgroups(process.pid);
@@ -106,13 +142,36 @@ async function evidenceOf(
     // Few providers, mostly one; each is a question to another engine.
     // eslint-disable-next-line no-await-in-loop
     const attested = await attestContainer(engine, { pid, uid, gid, groups: container.value! }, view);
-    if (attested.ok) evidence.set(metadata.name, factSelectors(spec.kind, attested.value));
+    if (attested.ok) {
+      const selectors = factSelectors(spec.kind, attested.value.facts);
+      if (spec.sigstore !== undefined && isSigstoreAsked(metadata.name, source)) {
+        // eslint-disable-next-line no-await-in-loop
+        const found = await engines
+          .signaturesFor(metadata.name, spec.sigstore)
+          .factsOf([attested.value.imageNames]);
+        for (const selector of factSelectors("sigstore", found.facts)) selectors.add(selector);
+        doubts.notes.push(...found.notes);
+        doubts.isIncomplete ||= found.isIncomplete;
+      }
+      evidence.set(metadata.name, selectors);
+    }
     // With an engine that is silent nobody can tell whether the caller is one agent or two.
     else if (attested.reason.outcome === "unavailable") return unknown(attested.reason.reason);
     else if (attested.reason.reason !== "container_unknown") return denied(attested.reason.reason);
   }
   return ok(evidence);
 }
+
+/** A registry is asked only where an agent of the trust provider depends on what it says. */
+const isSigstoreAsked = (provider: string, { state: { resources } }: StandingSource): boolean =>
+  resources
+    .all("Agent")
+    .some(
+      ({ spec }) =>
+        spec.trustProvider === provider &&
+        (spec.selectors.some((each) => each.startsWith("sigstore:")) ||
+          spec.spiffeId?.includes("{sigstore.") === true),
+    );
 
 /** Executables are hashed only where an agent asks for a hash. */
 async function processEvidence(

@@ -126,8 +126,11 @@ describe("a process of the container", () => {
     expect(await attest()).toEqual({
       ok: true,
       value: {
-        ...{ "container-id": ID, image: "registry.corp/agent:1.4", "image-id": IMAGE },
-        ...{ "image-digest": [DIGEST], label: ["com.corp.team=support"], uid: "0", gid: "5" },
+        facts: {
+          ...{ "container-id": ID, image: "registry.corp/agent:1.4", "image-id": IMAGE },
+          ...{ "image-digest": [DIGEST], label: ["com.corp.team=support"], uid: "0", gid: "5" },
+        },
+        imageNames: [`registry.corp/agent@${DIGEST}`, `mirror.corp/agent@${DIGEST}`],
       },
     });
     expect(new Set(engine.asked)).toEqual(
@@ -147,12 +150,15 @@ describe("a process of the container", () => {
 
   it("has no digest where the image was built here and is not known any more", async () => {
     engine.answers.delete(`/images/${IMAGE}/json`);
-    expect(await attest()).toMatchObject({ ok: true, value: { "image-digest": [] } });
+    expect(await attest()).toMatchObject({
+      ok: true,
+      value: { facts: { "image-digest": [] }, imageNames: [] },
+    });
   });
 
   it("has the image's id as Podman writes it, without the algorithm", async () => {
     engine.has(ID, inspected(ID, FIRST, { Image: IMAGE.slice("sha256:".length) }));
-    expect(await attest()).toMatchObject({ ok: true, value: { "image-id": IMAGE } });
+    expect(await attest()).toMatchObject({ ok: true, value: { facts: { "image-id": IMAGE } } });
   });
 });
 

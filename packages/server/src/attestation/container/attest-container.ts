@@ -22,12 +22,18 @@ export interface ContainerCaller {
 
 const refused = (reason: string): Result<never, EngineRefusal> => refuse({ outcome: "refused", reason });
 
-/** Facts by name, without the kind before it. */
+export interface ContainerEvidence {
+  /** By name, without the kind before it. */
+  readonly facts: Facts;
+  /** Each leads to the one image of the container. */
+  readonly imageNames: readonly string[];
+}
+
 export async function attestContainer(
   engine: ContainerEngine,
   { pid, uid, gid, groups }: ContainerCaller,
   view: ProcessView,
-): Promise<Result<Facts, EngineRefusal>> {
+): Promise<Result<ContainerEvidence, EngineRefusal>> {
   const inspected = await engine.inspectContainer(groups.id);
   if (!inspected.ok) return inspected;
   const handle = view.hold(inspected.value.pid);
@@ -35,18 +41,20 @@ export async function attestContainer(
   try {
     const stranger = strangerProblem(pid, groups, inspected.value.pid, view);
     if (stranger !== undefined) return refused(stranger);
-    const digests = await engine.imageDigests(inspected.value.imageId);
-    if (!digests.ok && digests.reason.outcome === "unavailable") return digests;
+    const names = await engine.imageNames(inspected.value.imageId);
+    if (!names.ok && names.reason.outcome === "unavailable") return names;
     const again = await engine.inspectContainer(groups.id);
     if (!again.ok) return again;
     // The first process may have ended before there was a handle, and another one got its number.
     if (!handle.isAlive() || !isSame(inspected.value, again.value)) return refused("container_changed");
     const { image, imageId, labels } = again.value;
-    return ok({
+    const imageNames = names.ok ? names.value : [];
+    const facts = {
       ...{ "container-id": groups.id, image, "image-id": imageId, label: labels },
       ...{ uid: String(uid), gid: String(gid) },
-      "image-digest": digests.ok ? digests.value : [],
-    });
+      "image-digest": [...new Set(imageNames.map((name) => name.slice(name.indexOf("@") + 1)))],
+    };
+    return ok({ facts, imageNames });
   } finally {
     handle.release();
   }

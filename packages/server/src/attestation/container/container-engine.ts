@@ -50,16 +50,16 @@ export class ContainerEngine {
     return readContainer(document.value, id);
   }
 
-  /** `sha256:…` of each manifest that the image was pulled by; empty for an image that was built here. */
-  async imageDigests(imageId: string): Promise<Result<readonly string[], EngineRefusal>> {
+  /** `repository@sha256:…` of each manifest that the image was pulled by; empty for an image that was built here. */
+  async imageNames(imageId: string): Promise<Result<readonly string[], EngineRefusal>> {
     const document = await this.#get(`/images/${imageId}/json`);
     if (!document.ok) return document;
     if (memberOf(document.value, "Id") !== imageId) return malformed("engine_answers_about_another_image");
     const digests = memberOf(document.value, "RepoDigests");
-    const found = (Array.isArray(digests) ? digests : []).flatMap((each) =>
-      typeof each === "string" ? (DIGEST.exec(each)?.[1] ?? []) : [],
+    const names = (Array.isArray(digests) ? digests : []).filter(
+      (each): each is string => typeof each === "string" && DIGEST.test(each),
     );
-    return ok([...new Set(found)]);
+    return ok([...new Set(names)]);
   }
 
   #get(path: string): Promise<Result<Json, EngineRefusal>> {

@@ -20,9 +20,15 @@ const MOST_NAME = 1000;
 /** Undefined for anything that does not name a registry, a repository and a digest of SHA-256. */
 export function readImageName(text: string): ImageName | undefined {
   if (text.length > MOST_NAME) return undefined;
-  const [, registry, repository, digest] = NAME.exec(text) ?? [];
+  const [, registry, repository, digest] = NAME.exec(withRegistry(text)) ?? [];
   if (registry === undefined || repository === undefined || digest === undefined) return undefined;
-  // Docker's own rule: what has neither a dot nor a port, and is not localhost, is no host.
-  const isHost = /[.:]/.test(registry) || registry === "localhost";
-  return isHost ? { registry, repository, digest } : undefined;
+  return { registry, repository, digest };
+}
+
+/** Docker's own rule: what has neither a dot nor a port, and is not localhost, is no host, and then it means Docker Hub. */
+function withRegistry(text: string): string {
+  const slash = text.indexOf("/");
+  const first = slash === -1 ? "" : text.slice(0, slash);
+  if (/[.:]/.test(first) || first === "localhost") return text;
+  return `docker.io/${slash === -1 ? "library/" : ""}${text}`;
 }

@@ -51,7 +51,7 @@ export const registryEntry = ({ host, port }: OciRegistry): SigstoreSpec["regist
 export function proofsBy(spec: SigstoreSpec): (...images: readonly string[]) => Promise<string[] | string> {
   const signatures = new ImageSignatures(spec, systemClock);
   return async (...images) => {
-    const { facts, notes } = await signatures.factsOf(images, new AbortController().signal);
+    const { facts, notes } = await signatures.factsOf(images.map((image) => [image]));
     const proofs = Object.entries(facts).flatMap(([name, value]) =>
       [value ?? []].flat().map((one) => `${name}=${one}`),
     );

@@ -30,6 +30,7 @@ interface ImageProofs {
 }
 
 const MOST_IMAGES = 10;
+const MOST_NAMES = 5;
 const MOST_REASONS = 5;
 const LONGEST_MS = 5_000;
 const MOST_REMEMBERED = 2_000;
@@ -40,6 +41,7 @@ export class ImageSignatures {
   readonly #spec: SigstoreSpec;
   readonly #clock: Clock;
   readonly #known = new Map<string, { readonly verdict: Verdict; readonly until: number }>();
+  readonly #asking = new Map<string, Promise<ImageProofs>>();
   #judge: Promise<SignatureJudge> | undefined;
 
   constructor(spec: SigstoreSpec, clock: Clock) {
@@ -47,21 +49,37 @@ export class ImageSignatures {
     this.#clock = clock;
   }
 
-  async factsOf(images: readonly string[], signal: AbortSignal): Promise<ImageFinding> {
+  /** Each image by all its names: what is signed under one of them is the same image. */
+  async factsOf(images: readonly (readonly string[])[]): Promise<ImageFinding> {
     if (images.length === 0) return { facts: {}, isIncomplete: false, notes: ["no_image"] };
     if (images.length > MOST_IMAGES) return { facts: {}, isIncomplete: false, notes: ["too_many_images"] };
-    const within = AbortSignal.any([signal, AbortSignal.timeout(LONGEST_MS)]);
-    const all = await Promise.all(images.map((image) => this.#prove(image, within)));
+    const all = await Promise.all(images.map((names) => this.#proveAny(names)));
     const [first, ...others] = all.map(({ proofs }) => proofs);
     const common = [...(first ?? [])].filter((proof) => others.every((proofs) => proofs.has(proof)));
     return {
       facts: factsOf(common),
-      notes: all.flatMap(({ note }) => note ?? []),
+      notes: all.flatMap(({ notes }) => notes),
       isIncomplete: all.some(({ isIncomplete }) => isIncomplete),
     };
   }
 
-  async #prove(text: string, signal: AbortSignal): Promise<ImageProofs> {
+  async #proveAny(names: readonly string[]) {
+    const all = await Promise.all(names.slice(0, MOST_NAMES).map((name) => this.#ask(name)));
+    const proofs = new Set(all.flatMap((each) => [...each.proofs]));
+    const isIncomplete = all.some((each) => each.isIncomplete);
+    const notes =
+      names.length === 0 ? ["image_without_registry_or_digest"] : all.flatMap(({ note }) => note ?? []);
+    return { proofs, isIncomplete, notes: proofs.size > 0 && !isIncomplete ? [] : notes };
+  }
+
+  /** Whoever asks at the same time gets the same answer. */
+  #ask(name: string): Promise<ImageProofs> {
+    const asked = this.#asking.get(name) ?? this.#prove(name).finally(() => this.#asking.delete(name));
+    this.#asking.set(name, asked);
+    return asked;
+  }
+
+  async #prove(text: string): Promise<ImageProofs> {
     const nothing = (reason: string) => ({
       ...{ proofs: new Set<string>(), isIncomplete: false, note: noteOf(text, [reason]) },
     });
@@ -69,7 +87,7 @@ export class ImageSignatures {
     if (image === undefined) return nothing("image_without_registry_or_digest");
     const place = this.#spec.registries.find(({ host }) => host === image.registry);
     if (place === undefined) return nothing("registry_not_listed");
-    const registry = new RegistryReader(place, image.repository, signal);
+    const registry = new RegistryReader(place, image.repository, AbortSignal.timeout(LONGEST_MS));
     const { found, isIncomplete, problems } = await findSignatures(registry, image);
     const proofs = new Set<string>();
     const reasons = [...problems];

@@ -12,6 +12,7 @@ import {
   simpleSigningPayload,
   statement,
 } from "@postern/testkit";
+import { readImageName } from "./image-name.ts";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   HOST,
@@ -97,7 +98,6 @@ describe("a registry", () => {
 
   test.each([
     ["a tag", `${HOST}/corp/agent:latest`],
-    ["no registry", `corp/agent@sha256:${"a".repeat(64)}`],
     ["a path out of the repository", `${HOST}/../../admin@sha256:${"a".repeat(64)}`],
     ["a query", `${HOST}/a?x=1@sha256:${"a".repeat(64)}`],
     ["another digest", `${HOST}/corp/agent@md5:${"a".repeat(32)}`],
@@ -105,6 +105,15 @@ describe("a registry", () => {
     const before = plain.requests.length;
     expect(await by(plain)(image)).toBe("image_without_registry_or_digest");
     expect(plain.requests).toHaveLength(before);
+  });
+
+  test("is Docker Hub where an image names none, by Docker's own rule", async () => {
+    const digest = `sha256:${"a".repeat(64)}`;
+    expect([readImageName(`nginx@${digest}`), readImageName(`corp/agent:1@${digest}`)]).toEqual([
+      { registry: "docker.io", repository: "library/nginx", digest },
+      { registry: "docker.io", repository: "corp/agent", digest },
+    ]);
+    expect(await by(plain)(`corp/agent@${digest}`)).toBe("registry_not_listed");
   });
 
   test("at an address that may not be dialled is not dialled", async () => {

@@ -22,7 +22,7 @@ export function withImageSignatures(
       const { facts, isIncomplete, notes } =
         images === undefined
           ? { facts: {}, isIncomplete: false, notes: ["image_unknown"] }
-          : await signatures.factsOf(images, context.signal);
+          : await signatures.factsOf(images.map((image) => [image]));
       return ok({ ...attested.value, more: { sigstore: facts }, notes, isIncomplete });
     },
   };
