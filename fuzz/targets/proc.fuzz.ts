@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Does /proc say the same of a process whatever names it has chosen for itself, its groups and its mounts? */
 import { parseMountTable } from "../../packages/cli/src/sandbox/mount-table.ts";
-import {
-  parseCgroup,
-  parseCredentials,
-  parseStat,
-  tcpRows,
-} from "../../packages/server/src/attestation/process/proc.ts";
+import { parseCgroup, parseStat, tcpRows } from "../../packages/server/src/attestation/process/proc.ts";
 import { demand, demandEqual, type FuzzTarget } from "../target.ts";
-
-/** The kernel writes a line feed in a name as `\n`, and a backslash as two (`proc_task_name`). */
-const escaped = (name: string): string => name.replaceAll("\\", "\\\\").replaceAll("\n", "\\n");
 
 /** `mangle` of the kernel: four characters in octal. */
 const mangled = (path: string): string =>
@@ -19,13 +11,6 @@ const mangled = (path: string): string =>
 /** The input is a name that somebody chose; and, as it is, what is read. */
 function check(input: Buffer): void {
   const name = input.subarray(0, 200).toString("latin1").replaceAll("\0", "");
-  demandEqual(
-    parseCredentials(
-      `Name:\t${escaped(name)}\nUmask:\t0022\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\nGroups:\t${escaped(name)}\n`,
-    ),
-    { uid: 2, gid: 6 },
-    "user and group",
-  );
   const stat = parseStat(`77 (${name}) S 12 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 9999 1 2\n`);
   demand(stat?.parent === 12 && stat.startTime === 9999n, "parent and start time");
   const group = `/${input.toString("utf8").replaceAll(/[\n\0]/g, "")}`;
@@ -46,7 +31,6 @@ function check(input: Buffer): void {
 
 /** What is no such table is none: nothing is thrown, and no row is made of less than its fields. */
 function checkAnyText(text: string): void {
-  parseCredentials(text);
   parseCgroup(text);
   parseMountTable(text);
   const lines = text.split("\n").length;

@@ -31,6 +31,7 @@ export interface ServerSpec extends Validity {
   readonly issuer: { readonly commonName: string; readonly publicKey: Buffer };
 }
 
+const VERSION_3 = der.explicit(0, der.integer(Buffer.from([2])));
 const ECDSA_WITH_SHA256 = der.sequence(der.objectIdentifier("1.2.840.10045.4.3.2"));
 
 export const name = (commonName: string): Buffer =>
@@ -89,7 +90,7 @@ export function writeCertificate(
   sign: SignDer,
 ): Buffer {
   const toBeSigned = der.sequence(
-    der.explicit(0, der.integer(Buffer.from([2]))),
+    VERSION_3,
     der.integer(spec.serial),
     ECDSA_WITH_SHA256,
     issuer,

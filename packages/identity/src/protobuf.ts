@@ -8,27 +8,42 @@ const FIXED64 = 1;
 const LENGTH = 2;
 const FIXED32 = 5;
 
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
+function varintSize(value: number): number {
+  let size = 1;
+  for (let left = value; left >= 128; left = Math.floor(left / 128)) size++;
+  return size;
+}
+
+/** Gives the place behind it. */
+function writeVarint(bytes: Buffer, value: number, start: number): number {
+  let at = start;
   let left = value;
-  for (; left >= 128; left = Math.floor(left / 128)) bytes.push((left % 128) | 0x80);
-  bytes.push(left);
-  return Buffer.from(bytes);
+  for (; left >= 128; left = Math.floor(left / 128)) bytes[at++] = (left % 128) | 0x80;
+  bytes[at++] = left;
+  return at;
 }
 
 /** A field of bytes: text, bytes, or a message. */
 export const field = (number: number, content: Buffer | string): Buffer => {
   const bytes = typeof content === "string" ? Buffer.from(content, "utf8") : content;
-  return Buffer.concat([varint(number * 8 + LENGTH), varint(bytes.length), bytes]);
+  const tag = number * 8 + LENGTH;
+  const whole = Buffer.allocUnsafe(varintSize(tag) + varintSize(bytes.length) + bytes.length);
+  bytes.copy(whole, writeVarint(whole, bytes.length, writeVarint(whole, tag, 0)));
+  return whole;
 };
 
-export const varintField = (number: number, value: number): Buffer =>
-  Buffer.concat([varint(number * 8 + VARINT), varint(value)]);
+export function varintField(number: number, value: number): Buffer {
+  const tag = number * 8 + VARINT;
+  const whole = Buffer.allocUnsafe(varintSize(tag) + varintSize(value));
+  writeVarint(whole, value, writeVarint(whole, tag, 0));
+  return whole;
+}
 
 export function doubleField(number: number, value: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeDoubleLE(value);
-  return Buffer.concat([varint(number * 8 + FIXED64), bytes]);
+  const tag = number * 8 + FIXED64;
+  const whole = Buffer.allocUnsafe(varintSize(tag) + 8);
+  whole.writeDoubleLE(value, writeVarint(whole, tag, 0));
+  return whole;
 }
 
 /** `map<string, bytes>`: an entry is a message of key and value. */

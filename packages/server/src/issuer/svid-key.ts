@@ -26,8 +26,10 @@ export interface SvidKey {
   readonly privateKey: Secret;
 }
 
+/** One for all: making it takes as long as half a key. It holds the newest key until the next one is made, and no other. */
+const ecdh = createECDH("prime256v1");
+
 export function newSvidKey(): SvidKey {
-  const ecdh = createECDH("prime256v1");
   const point = ecdh.generateKeys();
   const scalar = ecdh.getPrivateKey();
   const privateKey = Buffer.alloc(PKCS8_PREFIX.length + SCALAR_BYTES + PKCS8_MIDDLE.length + POINT_BYTES);

@@ -12,7 +12,17 @@ import type { ExecutableHashes } from "./hash-executable.ts";
 import type { ConnectionAddresses, HolderSearch } from "./find-holders.ts";
 import { belongsTo, type RunProcesses } from "./membership.ts";
 import { closeDescriptor, isAlive, openProcess } from "./native.ts";
-import { holdsSocket, readCgroup, readCredentials, readExecutable, readStat, socketAt } from "./proc.ts";
+import {
+  executableOf,
+  holdsSocket,
+  type ProcessStat,
+  readCgroup,
+  readCredentials,
+  readFileKey,
+  readRunningFile,
+  readStat,
+  socketAt,
+} from "./proc.ts";
 
 /** What the kernel says about one process, at the moment of asking. */
 export interface ProcessFacts {
@@ -53,7 +63,7 @@ export interface CallerBounds {
   readonly run: RunFacts | undefined;
   readonly hashes: ExecutableHashes;
   /** Why this process may not; undefined where it may. */
-  strangerProblem(pid: number): string | undefined;
+  strangerProblem(pid: number, stat: ProcessStat | undefined): string | undefined;
 }
 
 export interface CallerSearch extends CallerBounds {
@@ -69,7 +79,8 @@ export const searchIn = (
   hashes: ExecutableHashes,
 ): CallerSearch => ({
   ...{ run, holders, hashes },
-  strangerProblem: (pid) => (belongsTo(pid, processes) ? undefined : "the caller does not belong to the run"),
+  strangerProblem: (pid, stat) =>
+    belongsTo(pid, processes, stat) ? undefined : "the caller does not belong to the run",
 });
 
 /** Reading a process takes some fifteen system calls: a run that opens thousands of connections waits for itself. */
@@ -125,16 +136,17 @@ function readFacts(
   try {
     const stat = readStat(pid);
     const credentials = readCredentials(pid);
-    const executable = readExecutable(pid);
+    const file = readRunningFile(pid);
+    const executable = file === undefined ? undefined : executableOf(file);
     const cgroup = readCgroup(pid);
-    const stranger = strangerProblem(pid);
-    const after = readExecutable(pid);
+    const stranger = strangerProblem(pid, stat);
+    const after = readRunningFile(pid);
     if (!stillConnected() || !isAlive(pidfd)) return "let-go";
     if (stranger !== undefined) return stranger;
     if (stat === undefined || credentials === undefined || executable === undefined) {
       return "the caller's process cannot be read by this server";
     }
-    if (after?.fileKey !== executable.fileKey || after.path !== executable.path) {
+    if (after?.fileKey !== file?.fileKey || after?.link !== file?.link) {
       return "the caller started another program meanwhile";
     }
     const sha256 = () => hashes.hash(pid, executable.fileKey);
@@ -150,6 +162,6 @@ function callerFacts(
   processes: readonly ProcessFacts[],
 ): CallerFacts {
   const unchanged = ({ pid, startTime, fileKey }: ProcessFacts) =>
-    readStat(pid)?.startTime === startTime && readExecutable(pid)?.fileKey === fileKey;
+    readStat(pid)?.startTime === startTime && readFileKey(pid) === fileKey;
   return { run, transport, processes, stillHolds: () => processes.every(unchanged) };
 }

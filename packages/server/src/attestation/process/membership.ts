@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Does a process belong to a run? */
 import { setImmediate as breathe } from "node:timers/promises";
-import { listProcesses, readNamespace, readStat } from "./proc.ts";
+import { listProcesses, type ProcessStat, readNamespace, readStat } from "./proc.ts";
 
 /** What names a run's processes for certain. */
 export interface RunProcesses {
@@ -18,10 +18,12 @@ const MOST_ANCESTORS = 200;
  * outside without rights over the run.
  *
  * Not isolated: the leader is among its ancestors. A process that let itself be adopted by another parent is no
- * longer recognised and is refused: the safe side.
+ * longer recognised and is refused: the safe side. `stat` is the process's own, where it was read a moment ago.
  */
-export function belongsTo(pid: number, run: RunProcesses): boolean {
-  return run.pidNamespace === undefined ? descendsFrom(pid, run.leader) : livesIn(pid, run.pidNamespace);
+export function belongsTo(pid: number, run: RunProcesses, stat?: ProcessStat): boolean {
+  return run.pidNamespace === undefined
+    ? descendsFrom(pid, run.leader, stat)
+    : livesIn(pid, run.pidNamespace);
 }
 
 /** Processes looked at before other work gets its turn: some two milliseconds. */
@@ -57,9 +59,13 @@ export function livesIn(pid: number, wanted: string): boolean {
   return false;
 }
 
-export function descendsFrom(pid: number, leader: RunProcesses["leader"]): boolean {
+export function descendsFrom(
+  pid: number,
+  leader: RunProcesses["leader"],
+  own: ProcessStat | undefined = readStat(pid),
+): boolean {
   let current = pid;
-  let stat = readStat(current);
+  let stat = own;
   for (let step = 0; step < MOST_ANCESTORS && stat !== undefined; step++) {
     if (current === leader.pid) return stat.startTime === leader.startTime;
     if (stat.parent <= 1) return false;

@@ -20,8 +20,6 @@ const MSG_CTRUNC = 0x8;
 const MSG_DONTWAIT = 0x40;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const SYS_PIDFD_OPEN = 434;
-const F_SETFD = 2;
-const FD_CLOEXEC = 1;
 const POLLIN = 1;
 const PR_SET_DUMPABLE = 4;
 const RLIMIT_CORE = 4;
@@ -32,7 +30,6 @@ const ONE_DESCRIPTOR = 20;
 interface Native {
   getsockopt(fd: number, level: number, name: number, value: Buffer, length: Buffer): number;
   recvmsg(fd: number, message: Buffer, flags: number): number;
-  fcntl(fd: number, command: number, value: number): number;
   poll(entries: Buffer, count: number, timeout: number): number;
   close(fd: number): number;
   pidfdOpen(number: number, pid: number, flags: number): number;
@@ -57,7 +54,6 @@ function load(): Native {
   return {
     getsockopt: int("getsockopt", ["int", "int", "int", "void *", "void *"]),
     recvmsg: libc.func("recvmsg", "long", ["int", "void *", "int"]),
-    fcntl: int("fcntl", ["int", "int", "long"]),
     poll: int("poll", ["void *", "ulong", "int"]),
     close: int("close", ["int"]),
     pidfdOpen: int("syscall", ["long", "int", "uint32"]),
@@ -122,10 +118,9 @@ export function isTcpListener(fd: number): boolean {
 
 /** `pidfd_open(2)`: a handle that stays with this process whatever becomes of its number. */
 export function openProcess(pid: number): number | undefined {
+  // The kernel marks it to be closed on exec by itself.
   const pidfd = native().pidfdOpen(SYS_PIDFD_OPEN, pid, 0);
-  if (pidfd === -1) return undefined;
-  native().fcntl(pidfd, F_SETFD, FD_CLOEXEC);
-  return pidfd;
+  return pidfd === -1 ? undefined : pidfd;
 }
 
 /** False once the process of this handle has ended, also while nobody has waited for it. */

@@ -1,20 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { statSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { parseCgroup, parseCredentials, parseStat, readCredentials, tcpRows } from "./proc.ts";
-
-const status = (name: string): string =>
-  `Name:\t${name}\nUmask:\t0022\nState:\tR (running)\nUid:\t1000\t1001\t1002\t1003\nGid:\t2000\t2001\t2002\t2003\n`;
+import { parseCgroup, parseStat, readCredentials, readStat, tcpRows } from "./proc.ts";
 
 describe("a process that chooses its own name", () => {
-  it.each(["\rUid:\t0\t0", "\rGid:\t0\t0", "\u2028Uid:\t0\t0\t0", "Uid:\t0\t0\t0", "\\nUid:\t0\t0"])(
-    "is not believed to be another user: %j",
-    (name) => {
-      expect(parseCredentials(status(name))).toEqual({ uid: 1001, gid: 2001 });
-    },
-  );
-
   it.runIf(process.platform === "linux")("is not believed by what the kernel really prints", async () => {
     const rename = `require("node:fs").writeFileSync("/proc/self/comm", "\\rUid:\\t77\\t77"); console.log("named")`;
     const child = spawn(process.execPath, ["-e", `${rename}; setInterval(() => {}, 1000)`]);
@@ -29,6 +20,44 @@ describe("a process that chooses its own name", () => {
   it.each(["a) R 1 (b", ") Z 1 1", "\n1 (x) R 1", ")"])("keeps its parent and start time: %j", (name) => {
     const stat = `77 (${name}) S 12 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 9999 1 2\n`;
     expect(parseStat(stat)).toEqual({ parent: 12, startTime: 9999n, session: 77 });
+  });
+});
+
+describe("the user of a process", () => {
+  const isRoot = process.platform === "linux" && process.geteuid!() === 0;
+  const prctl = process.arch === "arm64" ? 167 : 157;
+
+  it.runIf(isRoot).each([
+    ["where it hides its memory", `syscall(${prctl}, 4, 0, 0, 0, 0);`, { uid: 65_534, gid: 65_533 }],
+    ["where it is another one than started it", "$) = 65533; $> = 65534;", {}],
+  ])("is the effective one, also %s", async (_, code, account) => {
+    const child = spawn("perl", ["-e", `${code} $| = 1; print "ready\\n"; sleep 60;`], account);
+    try {
+      await once(child.stdout, "data");
+      // Its files belong to root then: the folder alone says whose it is.
+      expect(statSync(`/proc/${child.pid!}/environ`).uid).toBe(0);
+      expect(readCredentials(child.pid!)).toEqual({ uid: 65_534, gid: 65_533 });
+    } finally {
+      child.kill();
+    }
+  });
+});
+
+describe("a name that is no text", () => {
+  it.runIf(process.platform === "linux").each([
+    ["the beginning of a character at its end", [0xe2, 0x82]],
+    ["a bracket and the beginning of a character", [0x29, 0xf0]],
+    ["a byte that begins nothing", [0xff]],
+  ])("hides neither the user, nor the parent, with %s", async (_, bytes) => {
+    const rename = `require("node:fs").writeFileSync("/proc/self/comm", Buffer.from([${bytes.join()}])); console.log("named")`;
+    const child = spawn(process.execPath, ["-e", `${rename}; setInterval(() => {}, 1000)`]);
+    try {
+      await once(child.stdout, "data");
+      expect(readCredentials(child.pid!)).toEqual({ uid: process.geteuid!(), gid: process.getegid!() });
+      expect(readStat(child.pid!)?.parent).toBe(process.pid);
+    } finally {
+      child.kill();
+    }
   });
 });
 

@@ -21,9 +21,15 @@ export interface ProcessStat {
 }
 
 export function readStat(pid: number): ProcessStat | undefined {
-  const text = attempt(() => readFileSync(`/proc/${pid}/stat`, "latin1"));
+  const text = readText(`/proc/${pid}/stat`);
   return text === undefined ? undefined : parseStat(text);
 }
+
+/**
+ * As UTF-8, which Node reads in one step. Names of processes and groups may hold other bytes; each becomes U+FFFD, and an
+ * ASCII byte behind it, such as the end of a line, stays what it is.
+ */
+const readText = (path: string): string | undefined => attempt(() => readFileSync(path, "utf8"));
 
 /** `/proc/PID/stat`; a zombie counts as gone. The name in it may hold spaces, brackets and line ends. */
 export function parseStat(text: string): ProcessStat | undefined {
@@ -75,30 +81,17 @@ export interface Credentials {
   readonly gid: number;
 }
 
-/** Effective user and group, as this server's user namespace sees them. */
-export function readCredentials(pid: number): Credentials | undefined {
-  const text = attempt(() => readFileSync(`/proc/${pid}/status`, "latin1"));
-  return text === undefined ? undefined : parseCredentials(text);
-}
-
 /**
- * Of `/proc/PID/status`. The process chooses the name in its first line, in which the kernel escapes line feeds and
- * nothing else: no other character may begin a line here, as `m` lets a carriage return do.
+ * Effective user and group, as this server's user namespace sees them: those of the folder `/proc/PID`, which the kernel
+ * keeps so for whoever wants nothing else (fs/proc/base.c, `task_dump_owner`). No text that a process could write into.
  */
-export function parseCredentials(text: string): Credentials | undefined {
-  const lines = text.split("\n");
-  const effective = (name: string) =>
-    lines
-      .map((line) => new RegExp(`^${name}:\\t\\d+\\t(\\d+)\\t`).exec(line)?.[1])
-      .find((id) => id !== undefined);
-  const uid = effective("Uid");
-  const gid = effective("Gid");
-  return uid === undefined || gid === undefined ? undefined : { uid: Number(uid), gid: Number(gid) };
+export function readCredentials(pid: number): Credentials | undefined {
+  const folder = attempt(() => statSync(`/proc/${pid}`));
+  return folder === undefined ? undefined : { uid: folder.uid, gid: folder.gid };
 }
 
 /** All lines: one of version 2, and one for each hierarchy of version 1. */
-export const readCgroupText = (pid: number): string | undefined =>
-  attempt(() => readFileSync(`/proc/${pid}/cgroup`, "utf8"));
+export const readCgroupText = (pid: number): string | undefined => readText(`/proc/${pid}/cgroup`);
 
 export function readCgroup(pid: number): string | undefined {
   const text = readCgroupText(pid);
@@ -128,19 +121,32 @@ export interface Executable {
 
 const DELETED = " (deleted)";
 
-export function readExecutable(pid: number): Executable | undefined {
+/** What a process runs, before anything is made of it: as long as both stay the same, it runs the same unchanged file. */
+export interface RunningFile {
+  readonly link: string;
+  readonly file: BigIntStats;
+  readonly fileKey: string;
+}
+
+export function readRunningFile(pid: number): RunningFile | undefined {
   const link = attempt(() => readlinkSync(`/proc/${pid}/exe`));
-  const file = attempt(() => statSync(`/proc/${pid}/exe`, { bigint: true }));
-  if (link === undefined || file === undefined) return undefined;
-  const atPath = attempt(() => statSync(link, { bigint: true }));
+  const file = statOf(`/proc/${pid}/exe`);
+  return link === undefined || file === undefined ? undefined : { link, file, fileKey: fileKey(file) };
+}
+
+/** The same as `fileKey` of the file that it runs, for whoever needs nothing else. */
+export function readFileKey(pid: number): string | undefined {
+  const file = statOf(`/proc/${pid}/exe`);
+  return file === undefined ? undefined : fileKey(file);
+}
+
+const statOf = (path: string): BigIntStats | undefined => attempt(() => statSync(path, { bigint: true }));
+
+export function executableOf({ link, file, fileKey: key }: RunningFile): Executable {
+  const atPath = statOf(link);
   const pathVerified = atPath?.dev === file.dev && atPath.ino === file.ino;
   const deleted = !pathVerified && link.endsWith(DELETED);
-  return {
-    path: deleted ? link.slice(0, -DELETED.length) : link,
-    deleted,
-    pathVerified,
-    fileKey: fileKey(file),
-  };
+  return { path: deleted ? link.slice(0, -DELETED.length) : link, deleted, pathVerified, fileKey: key };
 }
 
 export const fileKey = (file: BigIntStats): string =>

@@ -159,7 +159,8 @@ class Http2Call implements Call {
   send(message: Buffer): boolean {
     if (this.isEnded) return true;
     this.#begin();
-    const framed = Buffer.alloc(FRAME_HEADER + message.length);
+    const framed = Buffer.allocUnsafe(FRAME_HEADER + message.length);
+    framed[0] = 0;
     framed.writeUInt32BE(message.length, 1);
     message.copy(framed, FRAME_HEADER);
     return this.#stream.write(framed);

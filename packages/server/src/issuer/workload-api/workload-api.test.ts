@@ -6,7 +6,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { NOW, testTrustDomain } from "@postern/identity/svid.fixture";
 import { parseSpiffeId } from "@postern/identity/spiffe-id";
 import type { TrustBundle } from "@postern/identity/trust-bundle";
@@ -267,6 +267,20 @@ describe("FetchX509SVID", () => {
     const after = await next();
     expect(verifyX509Svid([part(after, 1, 2)], () => bundle, NOW)).toMatchObject({ ok: true });
     expect(verifyX509Svid([part(before, 1, 2)], () => bundle, NOW)).toMatchObject({ ok: false });
+  });
+
+  it("reaches everybody in pieces, and everybody with the newest where it changes in the middle", async () => {
+    const calls = Array.from({ length: 150 }, () => call("FetchX509SVID"));
+    await Promise.all(calls.map(({ next }) => next()));
+    const issued = recorded.length;
+    authorities.set("x509", newAuthority("x509", 2));
+    api.pushAll();
+    await new Promise((resolve) => setTimeout(resolve));
+    expect(recorded.length - issued).toBeLessThan(150);
+    authorities.set("x509", newAuthority("x509", 3));
+    api.pushAll();
+    await vi.waitFor(() => expect(recorded.filter((each) => each.endsWith("x509-3")).length).toBe(150));
+    expect(recorded.slice(issued).filter((each) => each.endsWith("x509-2")).length).toBeLessThan(150);
   });
 
   it("ends, denied, as soon as its agent is cut off", async () => {

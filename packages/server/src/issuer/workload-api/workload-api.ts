@@ -70,6 +70,9 @@ export interface WorkloadApiParts<Peer extends WorkloadPeer> {
   chance(): number;
 }
 
+/** Some five milliseconds of signing. */
+const STREAMS_PER_TURN = 64;
+
 /** Workload Endpoint §4, against requests that a workload can be talked into. */
 const SECURITY_HEADER = "workload.spiffe.io";
 
@@ -77,6 +80,8 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
   readonly #parts: WorkloadApiParts<Peer>;
   readonly #server: GrpcServer<Peer>;
   readonly #streams = new Set<OpenStream>();
+  /** Of pushes to everybody. */
+  #round = 0;
 
   constructor(parts: WorkloadApiParts<Peer>) {
     this.#parts = parts;
@@ -99,9 +104,20 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
     this.#server.accept(socket, peer);
   }
 
-  /** Authorities were changed: everybody gets new documents and bundles. */
+  /**
+   * Authorities were changed: everybody gets new documents and bundles. In pieces, so that what is signed goes out while
+   * the next is being signed, and nobody else waits for thousands of signatures. A new change begins from the start.
+   */
   pushAll(): void {
-    for (const stream of this.#streams) stream.push("always");
+    const round = ++this.#round;
+    const waiting = [...this.#streams];
+    const pushSome = (): void => {
+      if (round !== this.#round) return;
+      for (const stream of waiting.splice(0, STREAMS_PER_TURN))
+        if (this.#streams.has(stream)) stream.push("always");
+      if (waiting.length > 0) setImmediate(pushSome);
+    };
+    pushSome();
   }
 
   /** Agents were changed: whoever is entitled to something else now gets that, or is cut. */
