@@ -18,7 +18,7 @@ export const sqlGrantStore = (db: Database, clock: Clock): GrantStore => ({
         .where("agent", "=", agent)
         .where("state", "=", "active")
         .executeTakeFirstOrThrow();
-      if (active >= most) return false;
+      if (Number(active) >= most) return false;
       const times = { created_at: now, expires_at: expiresAt, changed_at: now };
       await tx
         .insertInto("grants")
