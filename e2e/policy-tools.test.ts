@@ -215,3 +215,37 @@ describe("a policy in dry-run", () => {
     expect((await postern.postern(["delete", "accesspolicy", "trial"])).code).toBe(0);
   });
 });
+
+describe("diff and apply", () => {
+  it("say in words who gains and who loses what, before it is so", async () => {
+    const change = file(policy(["gpt-4o"]));
+    for (const words of [
+      ["diff", "-f", change],
+      ["apply", "--dry-run", "-f", change],
+    ]) {
+      const { code, stdout } = await postern.postern(words);
+      expect(code).toBe(0);
+      expect(stdout).toContain("agents bystander, worker at openai:\n");
+      expect(stdout).toContain(
+        "    + would gain chat.completions with model gpt-4o, by credential provider openai-credential\n",
+      );
+      expect(stdout).toContain("    - would lose chat.completions with model gpt-4o-mini, by");
+    }
+  });
+
+  it("refuse a policy that contradicts itself, and warn of one that another makes useless", async () => {
+    const forbid = "forbid (principal, action, resource);";
+    const own = `${policy(["gpt-4o"])}  cedar: "${forbid}"\n`;
+    const refused = await postern.postern(["diff", "-f", file(own)]);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(
+      "change.yaml:7:3 spec.allow: everything that `agents-may-use-openai` allows is forbidden by",
+    );
+    const stop = `kind: AccessPolicy\nmetadata: { name: stop }\nspec: { agents: [worker], serverWorkload: openai, cedar: "${forbid}" }\n`;
+    const warned = await postern.postern(["diff", "-f", file(stop)]);
+    expect(warned.code).toBe(0);
+    expect(warned.stderr).toContain("warning: ");
+    expect(warned.stderr).toContain("is forbidden by `stop#0` for `worker`");
+    expect(warned.stdout).toContain("- would lose what is forbidden by `stop#0`");
+  });
+});

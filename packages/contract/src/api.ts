@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Bodies of the operator's API: HTTP over the Unix socket `control.sock` in the data folder. */
+import type { Place } from "./problems.ts";
 import type { Resource, ResourceKind } from "./resources.ts";
 
 /** `POST /v1/apply` */
@@ -17,11 +18,24 @@ export interface Change {
   readonly details: readonly string[];
 }
 
+/** Who gains and who loses what by a change of access policies, in words. */
+export interface AccessEffect {
+  readonly agents: readonly string[];
+  readonly serverWorkload: string;
+  readonly gains: readonly string[];
+  readonly loses: readonly string[];
+  /** Names of conditions that its policies ask for and that are not what they were. */
+  readonly conditions: readonly string[];
+}
+
 export interface ApplyResponse {
   readonly changes: readonly Change[];
   readonly dryRun: boolean;
   /** Of the policies that are in force then, or would be. */
   readonly policyDigest: string;
+  readonly effects: readonly AccessEffect[];
+  /** What is taken and looks wrong. */
+  readonly warnings: readonly Place[];
 }
 
 /** `GET /v1/resources`, `GET /v1/resources/KIND`, `GET /v1/resources/KIND/NAME` */

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ApplyResponse, Change, ResourcesResponse, StoredResource } from "@postern/contract";
+import type {
+  AccessEffect,
+  ApplyResponse,
+  Change,
+  Place,
+  ResourcesResponse,
+  StoredResource,
+} from "@postern/contract";
 import { RESOURCE_KINDS } from "@postern/contract/resource-kinds";
 import { type Command, type Invocation, listFlag, UsageError } from "../command.ts";
+import { printable } from "../printable.ts";
 import { fileFlag, readResourceFiles } from "./resource-files.ts";
 
 const apply: Command = {
@@ -21,7 +29,7 @@ const diff: Command = {
 };
 
 async function applyFiles(
-  { control, flags, json, print, words }: Invocation,
+  { control, flags, json, note, print, words }: Invocation,
   dryRun: boolean,
 ): Promise<number> {
   const names = [...listFlag(flags["file"]), ...words];
@@ -30,13 +38,38 @@ async function applyFiles(
   const answer = await control.post<ApplyResponse>("/v1/apply", { files, dryRun });
   if (answer.changes.length === 0) throw new UsageError(`no resource in ${names.join(", ")}`);
   if (json) print(JSON.stringify(answer));
-  else for (const change of answer.changes) print(changeText(change, dryRun));
+  else {
+    for (const change of answer.changes) print(changeText(change, dryRun));
+    for (const effect of answer.effects)
+      for (const text of effectLines(effect, dryRun)) print(printable(text));
+    for (const warning of answer.warnings) note(printable(warningText(warning)));
+  }
   return 0;
 }
 
 function changeText({ action, kind, name, details }: Change, dryRun: boolean): string {
   const would = dryRun && action !== "unchanged" ? "would be " : "";
   return [`${kind}/${name} ${would}${action}`, ...details.map((detail) => `    ${detail}`)].join("\n");
+}
+
+const warningText = ({ file, line: row, column, path, message }: Place): string =>
+  `warning: ${file}:${row}:${column} ${path}: ${message}`;
+
+const MOST_AGENTS = 10;
+
+function effectLines({ agents, serverWorkload, ...effect }: AccessEffect, dryRun: boolean): string[] {
+  const shown = agents.slice(0, MOST_AGENTS).join(", ");
+  const more = agents.length > MOST_AGENTS ? ` and ${agents.length - MOST_AGENTS} more` : "";
+  const end = agents.length === 1 ? "s" : "";
+  const verb = (word: string): string => (dryRun ? `would ${word}` : `${word}${end}`);
+  return [
+    `${agents.length === 1 ? "agent" : "agents"} ${shown}${more} at ${serverWorkload}:`,
+    ...effect.gains.map((what) => `    + ${verb("gain")} ${what}`),
+    ...effect.loses.map((what) => `    - ${verb("lose")} ${what}`),
+    ...effect.conditions.map(
+      (name) => `    ~ may gain or lose what depends on condition ${name}, which is another one`,
+    ),
+  ];
 }
 
 const get: Command = {

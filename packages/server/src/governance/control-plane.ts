@@ -11,6 +11,7 @@ import { agentStateEvent, resourceChangeEvent } from "../audit/change-events.ts"
 import type { Clock } from "../kernel/clock.ts";
 import { newId } from "../kernel/ids.ts";
 import { type Result, ok, refuse } from "../kernel/result.ts";
+import { foresee, type Foreseen } from "./foresee.ts";
 import { type CompiledPolicies, compilePolicies } from "../policy/compile.ts";
 import { checkDeletion, checkResources } from "../resources/check.ts";
 import { diffResource, type ResourceChange, shortValue } from "../resources/diff.ts";
@@ -51,7 +52,7 @@ export interface Operator {
   readonly uid: number;
 }
 
-export interface Applied {
+export interface Applied extends Foreseen {
   readonly changes: readonly Change[];
   /** Of the policies that are in force then, or would be. */
   readonly policyDigest: string;
@@ -119,11 +120,18 @@ export class ControlPlane {
       const next = this.#state.resources.with({ put });
       const compiled = await this.#checked(next, placesOf(parsed.value));
       if (!compiled.ok) return compiled;
+      const foreseen = foresee(
+        this.#state,
+        { policies: compiled.value, resources: next },
+        put,
+        placesOf(parsed.value),
+      );
+      if (!foreseen.ok) return refuse(invalid(foreseen.reason));
       const changes = put.map((resource) =>
         diffResource(this.#state.resources.get(resource.kind, resource.metadata.name), resource),
       );
       if (!request.dryRun) await this.#write(put, changes, operator, compiled.value);
-      return ok({ changes: changes.map(inWords), policyDigest: compiled.value.digest });
+      return ok({ changes: changes.map(inWords), policyDigest: compiled.value.digest, ...foreseen.value });
     });
   }
 
