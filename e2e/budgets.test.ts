@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { BudgetState } from "@postern/contract";
 import { startPostern, startStandIns, type Postern, type StandIns } from "@postern/testkit";
 import type { Answer } from "./http-answer.ts";
 import { RunningAgent } from "./run-agent.ts";
@@ -39,6 +40,19 @@ const budget = (name: string, limits: string, more = ""): string =>
 function chat(by: RunningAgent, more: object = {}): string {
   const body = JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "hi" }], ...more });
   return `POST /openai/v1/chat/completions HTTP/1.1\r\nHost: ${by.authority}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+/** As operators see it. */
+async function shown(name: string): Promise<BudgetState> {
+  const { stdout } = await postern.postern(["budget", "show", name, "--json"]);
+  return JSON.parse(stdout) as BudgetState;
+}
+
+/** By unit, of a budget with one counter for all. */
+async function used(name: string): Promise<Record<string, number>> {
+  const { counters } = await shown(name);
+  expect(counters.map(({ reserved }) => reserved)).toEqual(counters.map(() => 0));
+  return Object.fromEntries(counters.map((counter) => [counter.unit, counter.used]));
 }
 
 /** Calls on `lanes` connections at once, each as often as it says; what breaks off counts as nothing. */
@@ -91,6 +105,10 @@ describe("500 racing calls against a budget for 200", () => {
     expect(answered).toBeLessThanOrEqual(standIns.openai.requests.length);
     expect(answered).toBeGreaterThan(100);
     expect(statuses(await race(agent, 5, 5), 429)).toBe(25);
+    const { counters } = await shown("killed");
+    expect(counters).toEqual([
+      { subject: "", unit: "requests", limit: 200, used: 200, reserved: 0, left: 0 },
+    ]);
     process.stderr.write(`4 kills: ${answered} answered, ${standIns.openai.requests.length} sent, of 200\n`);
     await postern.postern(["delete", "Budget", "killed"]);
   });
@@ -123,5 +141,89 @@ describe("an answer", () => {
     expect((await agent.send(chat(agent))).status).toBe(200);
     expect((await agent.send(chat(agent))).status).toBe(429);
     await postern.postern(["delete", "Budget", "other"]);
+  });
+});
+
+describe("tokens and dollars", () => {
+  const PRICES = `
+---
+kind: PriceList
+metadata: { name: prices }
+spec:
+  version: "1"
+  date: 2026-11-21
+  serverWorkloads: [openai]
+  models:
+    - { names: [gpt-4o-mini, stand-in-endless], input: 2, output: 8, maxOutputTokens: 1000 }
+`;
+  const all = "{ requests: 1000, inputTokens: 100000, outputTokens: 100000, dollars: 1 }";
+  const apply = (name: string, limits = all) => postern.apply(budget(name, limits) + PRICES);
+  const remove = (name: string) => postern.postern(["delete", "Budget", name]);
+
+  it("are charged as the upstream reports them, and the log has both figures", async () => {
+    await apply("reported");
+    const answer = await agent.send(chat(agent, { max_tokens: 50 }));
+    const { usage } = JSON.parse(answer.body.toString()) as {
+      usage: { prompt_tokens: number; completion_tokens: number };
+    };
+    const dollars = usage.prompt_tokens * 2 + usage.completion_tokens * 8;
+    await expect
+      .poll(() => used("reported"))
+      .toEqual({
+        ...{ requests: 1, inputTokens: usage.prompt_tokens, outputTokens: usage.completion_tokens },
+        "micro-dollars": dollars,
+      });
+    const { stdout } = await postern.postern(["audit", "tail", "--json", "-n", "20"]);
+    expect(stdout).toContain("reported/outputTokens=50");
+    expect(stdout).toContain(`reported/micro-dollars=${dollars}`);
+    expect(stdout).toContain('"charge_basis":"reported"');
+    await remove("reported");
+  });
+
+  it("of a stream that is aborted are charged for what was seen, and what was held comes back", async () => {
+    await apply("aborted");
+    const connection = agent.connect();
+    connection.write(chat(agent, { model: "stand-in-endless", stream: true, max_tokens: 900 }));
+    await connection.until((bytes) => bytes.toString().split("data: ").length > 5);
+    const open = (await shown("aborted")).counters.find(({ unit }) => unit === "outputTokens");
+    expect(open).toMatchObject({ used: 0, reserved: 900 });
+    connection.destroy();
+    await expect
+      .poll(async () => (await shown("aborted")).counters.map(({ reserved }) => reserved))
+      .toEqual([0, 0, 0, 0]);
+    const { outputTokens, requests } = await used("aborted");
+    expect(requests).toBe(1);
+    expect(outputTokens).toBeGreaterThan(0);
+    expect(outputTokens).toBeLessThan(900);
+    await remove("aborted");
+  });
+
+  it("are refused before anything leaves where they would be too many, with the numbers", async () => {
+    await apply("small", "{ outputTokens: 100 }");
+    const refused = await agent.send(chat(agent, { max_tokens: 101 }));
+    expect(refused).toMatchObject({ status: 429, code: "budget_exhausted" });
+    expect(refused.detail).toContain("101 output tokens");
+    expect(refused.headers["retry-after"]).toBeUndefined();
+    expect(standIns.openai.requests).toHaveLength(0);
+    await remove("small");
+  });
+
+  it("of a model without a price are refused, and so is what nobody meters", async () => {
+    await postern.apply(budget("unpriced", "{ dollars: 1 }") + PRICES.replace("gpt-4o-mini, ", ""));
+    expect(await agent.send(chat(agent, { max_tokens: 1 }))).toMatchObject({
+      ...{ status: 403, code: "usage_unbounded" },
+      detail: expect.stringContaining("gpt-4o-mini"),
+    });
+    expect(standIns.openai.requests).toHaveLength(0);
+    await remove("unpriced");
+  });
+
+  it("of two budgets are taken from both or from none", async () => {
+    await postern.apply(`${budget("wide", "{ requests: 100 }")}---\n${budget("narrow", "{ requests: 1 }")}`);
+    expect((await agent.send(chat(agent))).status).toBe(200);
+    expect((await agent.send(chat(agent))).status).toBe(429);
+    expect(await used("wide")).toEqual({ requests: 1 });
+    await remove("wide");
+    await remove("narrow");
   });
 });

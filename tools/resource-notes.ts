@@ -18,6 +18,8 @@ export const KIND_NOTES: Readonly<Record<string, string>> = {
     "Which agents may call what on one server workload, with which credential. Compiles to Cedar. Nothing is allowed that no policy allows.",
   Budget:
     "How much of what may be used in a period, and by whom. All budgets that count a request must have room for it: see [budgets](guides/budgets.md).",
+  PriceList:
+    "What models cost, for budgets that count dollars. Brought up to date by applying it again: see [budgets](guides/budgets.md#prices).",
 };
 
 export const FIELD_NOTES: Readonly<Record<string, string>> = {
@@ -263,6 +265,36 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.body.max": "The greatest number.",
   "AccessCondition.body.absent": "It must not be there.",
   "AccessCondition.body.orAbsent": "It may also not be there.",
+  "Budget.limits.tokens": "Input and output tokens together.",
+  "Budget.limits.inputTokens": "Input tokens, cached ones included.",
+  "Budget.limits.outputTokens": "Output tokens, thoughts included.",
+  "Budget.limits.dollars":
+    "US dollars, by the PriceLists; up to six decimals. A request whose price is not known is refused.",
+  "Budget.assumeOutputTokens":
+    "Output tokens that are reserved where neither the request nor a PriceList says how many there can be. Without it such a request is refused.",
+  "PriceList.version": "Of the list, for people.",
+  "PriceList.date": "The day for which somebody has checked the prices.",
+  "PriceList.source": "Where they were read.",
+  "PriceList.serverWorkloads": "Names of the server workloads that have these prices.",
+  "PriceList.models": "Models and their prices in US dollars for a million tokens, up to six decimals.",
+  "PriceList.models.names": "The model as requests name it, exactly; every alias is one more name.",
+  "PriceList.models.input": "Input that is neither read from a cache nor written to one.",
+  "PriceList.models.output": "Output.",
+  "PriceList.models.cachedInput": "Input read from a cache; as `input` where absent.",
+  "PriceList.models.cacheWrite": "Input written to a cache; as `input` where absent.",
+  "PriceList.models.reasoning": "Thoughts; as `output` where absent.",
+  "PriceList.models.maxOutputTokens":
+    "What one answer can hold at most: reserved where a request sets no limit.",
+  "PriceList.models.maxInputTokens":
+    "The context window: reserved where a request brings in text from elsewhere.",
+  "PriceList.models.hiddenReasoning":
+    "It thinks without showing it, so a stream that reports no usage is charged with what was reserved.",
+  "PriceList.models.longInput": "Other prices of requests with much input.",
+  "PriceList.models.longInput.above": "With more input tokens than this.",
+  "PriceList.models.longInput.input": "As above.",
+  "PriceList.models.longInput.output": "As above.",
+  "PriceList.models.longInput.cachedInput": "As above.",
+  "PriceList.models.longInput.cacheWrite": "As above.",
   "AccessPolicy.agents": "Names of agents.",
   "AccessPolicy.serverWorkload": "Name of one server workload.",
   "AccessPolicy.credentialProvider": "Name of the credential provider; needed where something is allowed.",

@@ -85,6 +85,8 @@ function typeOf(schema: Schema): string {
     return `list (${limits}) of ${typeOf(schema.items ?? {})}`;
   }
   if (schema.type === "integer") return `integer, ${schema.minimum}–${schema.maximum}`;
+  if (schema.type === "number") return `number, ${schema.minimum}–${schema.maximum}`;
+  if (schema.format === "date") return "date";
   if (schema.format === "date-time") return "date and time with offset";
   if (schema.type === "boolean") return "`true` or `false`";
   if (schema.type === "object" || schema.oneOf !== undefined) return "object";

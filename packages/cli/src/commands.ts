@@ -6,6 +6,7 @@ import { approvalCommands } from "./commands/approvals.ts";
 import { authorityCommands } from "./commands/authorities.ts";
 import { attest, joinToken } from "./commands/attest.ts";
 import { auditCommands } from "./commands/audit.ts";
+import { budgetCommands } from "./commands/budgets.ts";
 import { demo } from "./commands/demo.ts";
 import { backupCommands } from "./commands/backup.ts";
 import { doctor } from "./commands/doctor.ts";
@@ -34,6 +35,7 @@ export const commands: readonly Command[] = [
   ...policyCommands,
   ...approvalCommands,
   ...grantCommands,
+  ...budgetCommands,
   attest,
   joinToken,
   ...agentCommands,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What may stand in `spec` of a Budget: for whom it counts, over which period, and how much there is. */
 import { z } from "zod";
+import { microDollars } from "./micro-dollars.ts";
 
 const names = z
   .array(z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/))
@@ -33,7 +34,19 @@ const appliesTo = z
 const amount = z.int().min(0).max(1_000_000_000_000).optional();
 
 const limits = z
-  .strictObject({ requests: amount })
+  .strictObject({
+    requests: amount,
+    /** Input and output together. */
+    tokens: amount,
+    inputTokens: amount,
+    outputTokens: amount,
+    dollars: z
+      .number()
+      .min(0)
+      .max(1_000_000_000)
+      .refine((value) => microDollars(value) !== undefined, "use at most six decimals")
+      .optional(),
+  })
   .refine((value) => Object.keys(value).length > 0, "say how much there is, such as `requests: 1000`");
 
 export const budgetSpec = z
@@ -45,6 +58,8 @@ export const budgetSpec = z
     /** IANA zone in which days and months begin. */
     timeZone: z.string().min(1).max(64).default("UTC"),
     limits,
+    /** Output tokens that are reserved where neither the request nor a price list says a maximum. */
+    assumeOutputTokens: z.int().min(1).max(100_000_000).optional(),
   })
   .refine((spec) => spec.per !== "model" || spec.appliesTo.models !== undefined, {
     message: "`per: model` needs `appliesTo.models`: an agent may name any number of models",

@@ -101,6 +101,11 @@ export const PROBLEMS = {
   budget_exhausted: refusal(429, "Budget exhausted", "Wait for the budget's next period.", {
     retryable: true,
   }),
+  usage_unbounded: refusal(
+    403,
+    "Usage cannot be bounded",
+    "Do what the detail says, or an operator changes the Budget or the PriceList.",
+  ),
   approval_required: refusal(403, "Approval required", "Ask an approver, then send the same request again.", {
     retryable: true,
   }),

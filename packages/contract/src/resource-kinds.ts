@@ -12,4 +12,5 @@ export const RESOURCE_KINDS = [
   "Approver",
   "AccessPolicy",
   "Budget",
+  "PriceList",
 ] as const satisfies readonly ResourceKind[];

@@ -10,6 +10,7 @@ import { accessConditionSpec } from "./access-conditions.ts";
 import { approvalSpec, approverSpec } from "./approvals.ts";
 import { budgetSpec } from "./budgets.ts";
 import { federatedTrustDomainSpec } from "./federated-trust-domains.ts";
+import { priceListSpec } from "./price-lists.ts";
 import { reach } from "./reach.ts";
 import { resourceName as name } from "./resource-name.ts";
 import { trustProviderSpec } from "./trust-providers.ts";
@@ -197,6 +198,8 @@ const accessPolicy = z.strictObject({
 
 const budget = z.strictObject({ kind: z.literal("Budget"), metadata, spec: budgetSpec });
 
+const priceList = z.strictObject({ kind: z.literal("PriceList"), metadata, spec: priceListSpec });
+
 export const resourceSchema = z.discriminatedUnion("kind", [
   federatedTrustDomain,
   trustProvider,
@@ -207,6 +210,7 @@ export const resourceSchema = z.discriminatedUnion("kind", [
   approver,
   accessPolicy,
   budget,
+  priceList,
 ]);
 
 export type Resource = z.infer<typeof resourceSchema>;

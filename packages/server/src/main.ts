@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { StatusResponse } from "@postern/contract";
 import { createApiServer } from "./api/router.ts";
 import { approvalRoutes } from "./api/approval-routes.ts";
+import { budgetRoutes } from "./api/budget-routes.ts";
 import { identityRoutes } from "./api/identity-routes.ts";
 import { operatorRoutes } from "./api/routes.ts";
 import { FederatedBundles } from "./attestation/federation/federated-bundles.ts";
@@ -34,6 +35,7 @@ import type { ChangeWatch } from "./store/changes.ts";
 import { setUpApprovals } from "./wiring/approvals.ts";
 import { AttestDesk } from "./wiring/attest-desk.ts";
 import { auditSink } from "./wiring/audit-sink.ts";
+import { budgetStates } from "./wiring/budget-states.ts";
 import { makeBackup } from "./wiring/backup.ts";
 import { loadAuthority } from "./wiring/authority.ts";
 import { listenForOperators } from "./wiring/control-socket.ts";
@@ -214,6 +216,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   });
   const routes = [
     ...identityRoutes(() => identity),
+    ...budgetRoutes(() => budgetStates(snapshot!, store.budgets, clock)),
     ...approvalRoutes(approvals.ports),
     ...operatorRoutes({
       apply: (request, operator) => plane.apply(request, operator),
@@ -291,6 +294,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       connections: () => runs.connections + (remoteAgents?.connections ?? 0),
     },
     runs: () => desk.open.length,
+    budgets: () => budgetStates(snapshot!, store.budgets, clock),
   });
 
   const stop = async (): Promise<void> => {

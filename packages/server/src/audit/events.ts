@@ -91,6 +91,7 @@ export interface OutcomeInput {
   readonly scrubbed: number;
   /** What budgets were charged, as `budget/unit=amount`. */
   readonly charged?: readonly string[] | undefined;
+  readonly chargeBasis?: string | undefined;
   readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
   readonly reasons?: readonly string[] | undefined;
 }
@@ -239,6 +240,7 @@ export function outcomeEvent(input: OutcomeInput): AuditEvent {
       agent: text(input.agent),
       bytes_in: quantity(input.bytesIn),
       bytes_out: quantity(input.bytesOut),
+      charge_basis: text(input.chargeBasis, 32),
       charged: input.charged === undefined ? undefined : texts(input.charged, 32),
       code: text(input.code, 64),
       decision_id: text(input.decisionId, 64),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Which budgets count a request, and whose counter is it in each? Found once for each agent and server workload. */
-import type { BudgetSpec, BudgetUnit, ResourceOf } from "@postern/contract";
+import { type BudgetSpec, type BudgetUnit, microDollars, type ResourceOf } from "@postern/contract";
 import type { Instant } from "../kernel/clock.ts";
 import { type CalendarWindow, windowsOf } from "./calendar-window.ts";
+import { compilePrices, type ModelPrice } from "./price.ts";
 
 export interface CountedRequest {
   readonly agent: string;
@@ -15,7 +16,10 @@ export interface CountedRequest {
 export interface CompiledBudget {
   readonly name: string;
   readonly spec: BudgetSpec;
+  /** Dollars in micro-dollars. */
   readonly limits: readonly (readonly [unit: BudgetUnit, limit: number])[];
+  /** Whether it counts anything but requests. */
+  readonly isMetered: boolean;
   windowAt(now: Instant): CalendarWindow;
 }
 
@@ -32,8 +36,15 @@ export class CompiledBudgets {
   /** By agent and server workload: those that model and policies do not rule out yet. */
   readonly #candidates = new Map<string, Map<string, readonly CompiledBudget[]>>();
 
-  constructor(budgets: readonly ResourceOf<"Budget">[], agents: readonly ResourceOf<"Agent">[]) {
+  readonly priceOf: (serverWorkload: string, model: string | undefined) => ModelPrice | undefined;
+
+  constructor(
+    budgets: readonly ResourceOf<"Budget">[],
+    agents: readonly ResourceOf<"Agent">[],
+    prices: readonly ResourceOf<"PriceList">[] = [],
+  ) {
     this.all = budgets.map(compileBudget);
+    this.priceOf = compilePrices(prices);
     this.#owners = new Map(agents.map(({ metadata, spec }) => [metadata.name, spec.owner ?? ""]));
   }
 
@@ -67,13 +78,17 @@ export class CompiledBudgets {
   }
 
   /** Everybody that a budget has a counter for, as far as that can be listed. */
-  subjectsOf({ spec: { appliesTo, per } }: CompiledBudget): readonly string[] {
+  subjectsOf(
+    { spec: { appliesTo, per } }: CompiledBudget,
+    serverWorkloads: readonly string[],
+  ): readonly string[] {
     const agents = [...this.#owners].filter(
       ([agent, owner]) => isListed(agent, appliesTo.agents) && isListed(owner, appliesTo.owners),
     );
     if (per === "agent") return agents.map(([agent]) => agent);
     if (per === "owner") return [...new Set(agents.map(([, owner]) => owner))];
     if (per === "model") return appliesTo.models ?? [];
+    if (per === "serverWorkload") return appliesTo.serverWorkloads ?? serverWorkloads;
     return [""];
   }
 
@@ -92,10 +107,16 @@ function compileBudget({ metadata, spec }: ResourceOf<"Budget">): CompiledBudget
   return {
     name: metadata.name,
     spec,
-    limits: Object.entries(spec.limits) as [BudgetUnit, number][],
+    limits: limitsOf(spec),
+    isMetered: Object.keys(spec.limits).some((unit) => unit !== "requests"),
     windowAt: windowsOf(spec.period, spec.timeZone),
   };
 }
+
+const limitsOf = ({ limits }: BudgetSpec): CompiledBudget["limits"] =>
+  (Object.entries(limits) as [BudgetUnit, number][]).map(
+    ([unit, limit]) => [unit, unit === "dollars" ? (microDollars(limit) ?? 0) : limit] as const,
+  );
 
 const isListed = (value: string | undefined, list: readonly string[] | undefined): boolean =>
   list === undefined || (value !== undefined && list.includes(value));

@@ -36,7 +36,7 @@ import { checkStanding, identifyAgent } from "./stages/3-identify-agent.ts";
 import { findWorkload, type MatchedRequest, matchServerWorkload } from "./stages/4-match-server-workload.ts";
 import { judgeNow, readForConditions } from "./stages/4a-judge-conditions.ts";
 import { accessRequestOf, decideAccess } from "./stages/5-decide.ts";
-import { reserveBudget } from "./stages/5b-reserve-budget.ts";
+import { readForBudgets, reserveBudget } from "./stages/5b-reserve-budget.ts";
 import { durably, NOT_DURABLE, recordDecision, type RecordedDecision } from "./stages/6-record-decision.ts";
 import { guardRequest } from "./stages/7-guard-request.ts";
 import { obtainCredential } from "./stages/8-obtain-credential.ts";
@@ -123,7 +123,7 @@ export async function passRequest(exchange: Exchange, caller: Caller, parts: Gat
     if (progress.caller !== undefined) parts.openExchanges.remove(progress.caller.agent, open);
     if (isCut) outcome.brokeOff("cut");
     progress.share?.release();
-    outcome.record(progress.caller?.agent, progress.matched?.workload.name, progress.reservation?.close());
+    outcome.record(progress.caller?.agent, progress.matched?.workload.name, progress.reservation);
   }
 }
 
@@ -180,7 +180,17 @@ async function decide(
   if (!withBody.ok) return withBody;
   const again = (whole: MatchedRequest): Promise<Result<Decided, Refusal>> =>
     decideNow(identified.value, whole, caller, parts, progress, headers);
-  const decided = await again(withBody.value);
+  const { budgets } = snapshot;
+  const bounded = readForBudgets(
+    identified.value.agent,
+    withBody.value,
+    exchange.request,
+    budgets,
+    progress.share,
+  );
+  const whole = bounded instanceof Promise ? await bounded : bounded;
+  if (!whole.ok) return whole;
+  const decided = await again(whole.value);
   if (!decided.ok) return decided;
   const released = await awaitApproval(decided.value, exchange, progress.share, parts, again);
   return released.ok ? reserveFor(id, released.value, parts, progress) : released;
@@ -305,7 +315,8 @@ async function serve(
   if (!clean.ok) return clean.reason;
   if (!isKept) return NOT_DURABLE;
   if (!still.ok) return still.reason;
-  const meter = new UsageMeter(matched.workload.profile, clean.value.contentType);
+  const countsText = reservation?.countsTokens === true;
+  const meter = new UsageMeter(matched.workload.profile, clean.value.contentType, countsText);
   outcome.answering(clean.value, meter);
   const receipt = [
     ...receiptHeaders(recorded.id, clean.value.status),

@@ -201,6 +201,8 @@ export interface OutcomeRecord {
   readonly scrubbed: number;
   /** What its budgets were charged, as `budget/unit=amount`. */
   readonly charged?: readonly string[] | undefined;
+  /** How that was known. */
+  readonly chargeBasis?: "reported" | "seen" | "bound" | "nothing" | undefined;
   readonly ended: "complete" | "client_aborted" | "upstream_failed" | "cut" | "refused";
   /** Why it was refused or cut, where there is more to say than the code. */
   readonly reasons?: readonly string[] | undefined;

@@ -2,11 +2,15 @@
 /** What one request has reserved of its budgets, what it says of that to the agent, and what it comes to in the end. */
 import type { BudgetUnit } from "@postern/contract";
 import type { BudgetLedger, Claim, CounterState } from "../budget/ledger.ts";
+import type { ModelPrice } from "../budget/price.ts";
+import { type Seen, type TokenBound, usedBy } from "../budget/usage.ts";
 import type { Instant } from "../kernel/clock.ts";
+import type { ProfileMetering } from "../profiles/profile.ts";
 import type { HeaderList } from "./http/messages.ts";
+import type { OutcomeRecord } from "./ports.ts";
 
 /** Amounts of one request, by unit. */
-export type Amounts = Readonly<Partial<Record<BudgetUnit, number>>>;
+export type Amounts = Readonly<Record<BudgetUnit, number>>;
 
 /** A claim, and what it is one of. */
 export interface NamedClaim extends Claim {
@@ -16,11 +20,33 @@ export interface NamedClaim extends Claim {
   readonly length: number;
 }
 
+/** How tokens of the request are counted; absent where only requests are. */
+export interface Metered {
+  readonly bound: TokenBound;
+  readonly metering: ProfileMetering;
+  readonly price: ModelPrice | undefined;
+}
+
+/** What became of the request. */
+export interface Ending extends Omit<Seen, "isWhole"> {
+  readonly status: number | undefined;
+  readonly code: string | undefined;
+  readonly ended: OutcomeRecord["ended"];
+  readonly isWhole: boolean;
+}
+
+/** What was charged and by what it was known, in words for the log. */
+export interface Charged {
+  readonly figures: readonly string[];
+  readonly basis?: "reported" | "seen" | "bound" | "nothing" | undefined;
+}
+
 export class Reservation {
   readonly #id: string;
   readonly #ledger: BudgetLedger;
   readonly #claims: readonly NamedClaim[];
   readonly #counters: readonly CounterState[];
+  readonly #metered: Metered | undefined;
   #isSent = false;
 
   constructor(
@@ -28,16 +54,22 @@ export class Reservation {
     ledger: BudgetLedger,
     claims: readonly NamedClaim[],
     counters: readonly CounterState[],
+    metered: Metered | undefined,
   ) {
     this.#id = id;
     this.#ledger = ledger;
     this.#claims = claims;
     this.#counters = counters;
+    this.#metered = metered;
   }
 
   /** In words for the log. */
   get figures(): readonly string[] {
     return this.#claims.map((claim) => figure(claim, claim.keep + claim.hold));
+  }
+
+  get countsTokens(): boolean {
+    return this.#metered !== undefined;
   }
 
   /** From here on nobody can tell that the upstream has not seen the request. */
@@ -49,16 +81,57 @@ export class Reservation {
     return budgetHeaders(this.#claims, this.#counters, now);
   }
 
-  /** Gives back or charges; returns what was charged, in words for the log. */
-  close(): readonly string[] {
-    const charges = this.#claims.map(() => (this.#isSent ? 1 : 0));
+  /** Gives back or charges. */
+  close(ending: Ending): Charged {
+    const { amounts, basis } = this.#spent(ending);
+    if (this.#claims.length === 0) return { figures: [] };
+    const charges = this.#claims.map(({ unit }) => amounts[unit]);
     // Where it fails, the ledger tries again by itself; the answer has been given.
     this.#ledger.settle(this.#id, charges).catch(() => {});
-    return this.#claims.map((claim, index) => figure(claim, charges[index]!));
+    return { figures: this.#claims.map((claim, index) => figure(claim, charges[index]!)), basis };
+  }
+
+  #spent(ending: Ending): { amounts: Amounts; basis?: Charged["basis"] } {
+    if (!this.#isSent) return { amounts: amountsOf({ requests: 0, input: 0, output: 0, dollars: 0 }) };
+    if (this.#metered === undefined)
+      return { amounts: amountsOf({ requests: 1, input: 0, output: 0, dollars: 0 }) };
+    const { bound, metering, price } = this.#metered;
+    if (isNothing(ending))
+      return { amounts: amountsOf({ requests: 1, input: 0, output: 0, dollars: 0 }), basis: "nothing" };
+    const isWhole = ending.isWhole || ending.ended === "complete";
+    const used = usedBy(bound, { ...ending, isWhole }, metering, price);
+    const dollars =
+      price === undefined
+        ? 0
+        : used.basis === "bound"
+          ? price.mostFor(used.input, used.output)
+          : price.costOf(used.parts);
+    return { amounts: amountsOf({ requests: 1, ...used, dollars }), basis: used.basis };
   }
 }
 
-const figure = ({ budget, unit }: NamedClaim, amount: number): string => `${budget}/${unit}=${amount}`;
+/** Providers bill no errors, unless they say so, and nothing where the connection broke before they answered. */
+function isNothing({ status, code, usage }: Ending): boolean {
+  if (status === undefined) return code === "upstream_failed" || code === "upstream_unreachable";
+  return (status < 200 || status >= 300) && usage === undefined;
+}
+
+export function amountsOf(of: {
+  readonly requests: number;
+  readonly input: number;
+  readonly output: number;
+  readonly dollars: number;
+}): Amounts {
+  const { requests, input, output, dollars } = of;
+  const tokens = Math.min(Number.MAX_SAFE_INTEGER, input + output);
+  return { requests, inputTokens: input, outputTokens: output, tokens, dollars };
+}
+
+const figure = ({ budget, unit }: NamedClaim, amount: number): string =>
+  `${budget}/${nameOf(unit)}=${amount}`;
+
+/** On the wire and in the log money is whole micro-dollars. */
+const nameOf = (unit: BudgetUnit): string => (unit === "dollars" ? "micro-dollars" : unit);
 
 /** More would only be read past; the ones with the least left come first. */
 const MOST_TOLD = 8;
@@ -73,21 +146,20 @@ export function budgetHeaders(
   now: Instant,
 ): HeaderList {
   if (claims.length === 0) return [];
-  const told = claims
-    .map((claim, index) => ({ claim, left: leftOf(claim, counters[index]) }))
-    .toSorted((a, b) => a.left / (a.claim.limit || 1) - b.left / (b.claim.limit || 1))
-    .slice(0, MOST_TOLD);
-  const policies = told.map(
-    ({ claim: { budget, unit, limit, length } }) =>
-      `"${budget}/${unit}";q=${limit};qu="${unit}";w=${Math.ceil(length / 1000)}`,
-  );
-  const left = told.map(
-    ({ claim, left: remaining }) =>
-      `"${claim.budget}/${claim.unit}";r=${remaining};t=${secondsTo(claim.endsAt, now)}`,
-  );
+  const told = claims.map((claim, index) => ({ claim, left: leftOf(claim, counters[index]) }));
+  if (told.length > 1)
+    told.sort((a, b) => a.left / (a.claim.limit || 1) - b.left / (b.claim.limit || 1)).splice(MOST_TOLD);
+  const policies: string[] = [];
+  const lefts: string[] = [];
+  for (const { claim, left } of told) {
+    const unit = nameOf(claim.unit);
+    const name = `"${claim.budget}/${unit}"`;
+    policies.push(`${name};q=${claim.limit};qu="${unit}";w=${Math.ceil(claim.length / 1000)}`);
+    lefts.push(`${name};r=${left};t=${secondsTo(claim.endsAt, now)}`);
+  }
   return [
     ["ratelimit-policy", policies.join(", ")],
-    ["ratelimit", left.join(", ")],
+    ["ratelimit", lefts.join(", ")],
   ];
 }
 

@@ -56,7 +56,9 @@ export function buildSnapshot(
 /** Where there are none, a request costs nothing more. */
 function budgetsOf(resources: ResourceSet): { readonly budgets?: CompiledBudgets } {
   const budgets = resources.all("Budget");
-  return budgets.length === 0 ? {} : { budgets: new CompiledBudgets(budgets, resources.all("Agent")) };
+  return budgets.length === 0
+    ? {}
+    : { budgets: new CompiledBudgets(budgets, resources.all("Agent"), resources.all("PriceList")) };
 }
 
 function gatewayAgent({ metadata, spec }: ResourceOf<"Agent">, cut: ReadonlySet<string>): GatewayAgent {

@@ -5,6 +5,8 @@ import type { Profile } from "../profiles/profile.ts";
 /** A JSON answer larger than this is not parsed for usage. */
 const LARGEST_JSON = 1_048_576;
 const LARGEST_EVENT = 262_144;
+/** More tokens than any answer can have: such a report is none. */
+const MOST_BELIEVED = 1_000_000_000;
 
 export class UsageMeter {
   readonly #pointers: Profile["usage"];
@@ -13,9 +15,16 @@ export class UsageMeter {
   readonly #counters: Record<string, number> = {};
   #pending: Buffer[] = [];
   #size = 0;
+  /** Pointers to text that streams by; undefined where nobody wants to know how much that is. */
+  readonly #text: readonly (readonly string[])[] | undefined;
+  #textBytes = 0;
+  #isWhole = false;
 
-  constructor(profile: Profile, contentType: string) {
+  constructor(profile: Profile, contentType: string, countsText = false) {
     this.#pointers = profile.usage;
+    this.#text = countsText
+      ? profile.metering?.text.map((pointer) => pointer.slice(1).split("/"))
+      : undefined;
     this.#isStream = contentType.startsWith("text/event-stream");
     this.#isJson = /^application\/([\w.-]+\+)?json/.test(contentType);
   }
@@ -32,6 +41,16 @@ export class UsageMeter {
       this.#readJson(Buffer.concat(this.#pending));
     this.#pending = [];
     return Object.keys(this.#counters).length === 0 ? undefined : this.#counters;
+  }
+
+  /** Bytes of output in the events of a stream. */
+  get textBytes(): number {
+    return this.#textBytes;
+  }
+
+  /** A JSON answer was read to its end; of a stream nobody can say that here. */
+  get isWhole(): boolean {
+    return this.#isWhole;
   }
 
   #keep(chunk: Buffer): void {
@@ -57,7 +76,8 @@ export class UsageMeter {
 
   #readLine(line: Buffer): void {
     // Most events report nothing: only those that can are parsed.
-    if (line.subarray(0, 5).toString("latin1") !== "data:" || !/usage/i.test(line.toString("latin1"))) return;
+    if (line.subarray(0, 5).toString("latin1") !== "data:") return;
+    if (this.#text === undefined && !/usage/i.test(line.toString("latin1"))) return;
     this.#readJson(line.subarray(5));
   }
 
@@ -70,11 +90,15 @@ export class UsageMeter {
     }
     // Gemini without SSE streams an array of answers: the last one has the totals.
     const last: unknown = Array.isArray(value) ? value.at(-1) : value;
+    if (this.#isStream) for (const path of this.#text ?? []) this.#textBytes += sizeAt(value, path);
+    else this.#isWhole = true;
     for (const [counter, pointers] of Object.entries(this.#pointers)) {
       for (const pointer of pointers) {
         const found = pointer.slice(1).split("/").reduce(member, last);
-        if (typeof found === "number" && Number.isSafeInteger(found) && found >= 0)
-          this.#counters[counter] = found;
+        if (typeof found !== "number" || !Number.isInteger(found)) continue;
+        // Of several reports the largest: providers repeat themselves with what it has come to, and do not take back.
+        if (found >= 0 && found <= MOST_BELIEVED)
+          this.#counters[counter] = Math.max(found, this.#counters[counter] ?? 0);
       }
     }
   }
@@ -84,3 +108,17 @@ const member = (value: unknown, key: string): unknown =>
   typeof value === "object" && value !== null && Object.hasOwn(value, key)
     ? (value as Record<string, unknown>)[key]
     : undefined;
+
+/** Bytes of the text at a pointer, or of the JSON where it is none; of all places that `*` leads to. */
+function sizeAt(value: unknown, path: readonly string[]): number {
+  const [step, ...rest] = path;
+  if (step === undefined) {
+    if (typeof value === "string") return Buffer.byteLength(value);
+    return typeof value === "object" && value !== null ? Buffer.byteLength(JSON.stringify(value)) : 0;
+  }
+  if (step !== "*") return sizeAt(member(value, step), rest);
+  if (!Array.isArray(value)) return 0;
+  let sum = 0;
+  for (const each of value) sum += sizeAt(each, rest);
+  return sum;
+}

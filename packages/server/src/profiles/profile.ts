@@ -41,6 +41,34 @@ const conditionalInjection = z
     return z.NEVER;
   });
 
+/** How the most that a request can use is read from it; fields at the top of its JSON body, or one level below. */
+const field = z.string().regex(/^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?$/);
+
+const operationMeteringSchema = z.strictObject({
+  /** Limits of output tokens, for one answer: the largest that is there counts. Absent where there is no output. */
+  maxOutput: z.array(field).optional(),
+  /** How many answers are made; the largest that is there counts. */
+  times: z.array(field).default([]),
+  /** Bring in text that is not in the body. */
+  outside: z.array(field).default([]),
+});
+
+const meteringSchema = z.strictObject({
+  /** Whether `inputTokens` counts the cached ones as well. */
+  inputIncludesCache: z.boolean(),
+  /** Whether `outputTokens` counts thoughts as well. */
+  outputIncludesThoughts: z.boolean(),
+  /** Tokens that the provider adds to what is in the body. */
+  addedInput: z.int().min(0).default(0),
+  /** Where events of streams carry output; `*` stands for every index. */
+  text: z.array(pointer),
+  operations: z.record(z.string(), operationMeteringSchema),
+  /** Operations that use no tokens. */
+  free: z.array(z.string()),
+});
+export type ProfileMetering = z.infer<typeof meteringSchema>;
+export type OperationMetering = z.infer<typeof operationMeteringSchema>;
+
 const profileSchema = z.strictObject({
   name: z.string(),
   hosts: z.array(z.string()),
@@ -57,6 +85,8 @@ const profileSchema = z.strictObject({
   operations: z.array(operationSchema),
   /** Counter → JSON pointers where it may stand, in a JSON answer or in each event of a stream. */
   usage: z.record(z.string(), z.array(pointer)),
+  /** Absent where nothing is known of tokens. */
+  metering: meteringSchema.optional(),
 });
 
 export type Profile = z.infer<typeof profileSchema>;

@@ -52,3 +52,28 @@ export function budgetReferences({ spec }: ResourceOf<"Budget">): Reference[] {
     })),
   );
 }
+
+export const priceListReferences = ({ spec }: ResourceOf<"PriceList">): Reference[] =>
+  spec.serverWorkloads.map((name, index) => ({
+    ...{ kind: "ServerWorkload", name },
+    path: ["spec", "serverWorkloads", index],
+  }));
+
+/** Of two prices for one model nobody could say which is right. */
+export function checkPriceLists(next: ResourceSet): Finding[] {
+  const owners = new Map<string, string>();
+  return next.all("PriceList").flatMap((resource) =>
+    resource.spec.models.flatMap(({ names }, index) =>
+      names.flatMap((model, place) =>
+        resource.spec.serverWorkloads.flatMap((workload): Finding[] => {
+          const key = JSON.stringify([workload, model]);
+          const owner = owners.get(key);
+          owners.set(key, owner ?? resource.metadata.name);
+          if (owner === undefined) return [];
+          const message = `PriceList \`${owner}\` has a price for \`${model}\` at ServerWorkload \`${workload}\` already; take one of them away`;
+          return [{ resource, path: ["spec", "models", index, "names", place], message }];
+        }),
+      ),
+    ),
+  );
+}

@@ -8,7 +8,7 @@
 import type { Place, Resource, ResourceKind, ResourceOf } from "@postern/contract";
 import { nearestName } from "../kernel/nearest-name.ts";
 import { checkApproval, sharedIdentities } from "./check-approvals.ts";
-import { budgetReferences, checkBudget } from "./check-budget.ts";
+import { budgetReferences, checkBudget, checkPriceLists, priceListReferences } from "./check-budget.ts";
 import { checkSelectors, checkTrustProvider } from "./check-attestation.ts";
 import { checkFederation } from "./check-federation.ts";
 import { checkSpiffeIds } from "./check-spiffe-ids.ts";
@@ -40,6 +40,7 @@ export function checkResources(next: ResourceSet, context: CheckContext, placeOf
     ...next.all("AccessPolicy").flatMap((policy) => checkPolicy(policy, next, context.profiles)),
     ...next.all("AccessPolicy").flatMap((policy) => checkApproval(policy, next, context.profiles)),
     ...next.all("Budget").flatMap((budget) => checkBudget(budget, next)),
+    ...checkPriceLists(next),
   ];
   return findings.map(({ resource, path, message }) => ({ ...placeOf(resource, path), message }));
 }
@@ -102,6 +103,8 @@ function referencesOf(resource: Resource): Reference[] {
         name,
         path: ["spec", "serverWorkloads", index],
       }));
+    case "PriceList":
+      return priceListReferences(resource);
     case "Budget":
       return budgetReferences(resource);
     case "AccessPolicy": {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Who watches the server: the log of requests, metrics and traces, each only where somebody asked for it. */
+import type { BudgetState } from "@postern/contract";
+import { budgetFamilies } from "../telemetry/budget-metrics.ts";
 import type { AuditLog, LogWatcher } from "../audit/log.ts";
 import type { Config } from "../config/config.ts";
 import type { ExchangeObserver, Snapshot } from "../gateway/ports.ts";
@@ -24,6 +26,7 @@ export interface Watched {
   openExchanges(): number;
   connections(): number;
   runs(): number;
+  budgets(): Promise<readonly BudgetState[]>;
 }
 
 interface Metrics {
@@ -126,6 +129,7 @@ export class Telemetry {
       gauge("postern_open_runs", "runs whose agent has been started", watched.runs()),
       ...this.#metrics!.exchanges.collect(snapshot),
       ...this.#metrics!.audit.collect(watched.audit.size()),
+      ...budgetFamilies(await watched.budgets().catch(() => [])),
       ...(this.#traces?.collect() ?? []),
       ...(this.#process?.source() ?? []),
     ];

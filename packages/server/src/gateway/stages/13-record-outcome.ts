@@ -4,6 +4,7 @@ import type { Clock } from "../../kernel/clock.ts";
 import { newId } from "../../kernel/ids.ts";
 import type { AuditSink, DecisionRecord, ExchangeObserver, ExchangeTiming, OutcomeRecord } from "../ports.ts";
 import type { HeaderList, UpstreamRequest } from "../http/messages.ts";
+import type { Reservation } from "../reservation.ts";
 import type { UsageMeter } from "../usage-meter.ts";
 import type { GuardedAnswer } from "./12-guard-response.ts";
 import { headerValues } from "./1-read-request.ts";
@@ -108,9 +109,13 @@ export class Outcome {
     this.#ended = how;
   }
 
-  record(agent: string | undefined, serverWorkload: string | undefined, charged?: readonly string[]): void {
+  record(agent: string | undefined, serverWorkload: string | undefined, reservation?: Reservation): void {
     const now = this.#clock.now();
     const usage = this.#meter?.finish();
+    const charged = reservation?.close({
+      ...{ status: this.#answer?.status, code: this.#code, ended: this.#ended, usage },
+      ...{ isWhole: this.#meter?.isWhole ?? false, textBytes: this.#meter?.textBytes ?? 0 },
+    });
     const record: OutcomeRecord = {
       id: newId(now),
       time: now,
@@ -126,7 +131,8 @@ export class Outcome {
       code: this.#code,
       usage,
       ...(this.#reasons === undefined ? {} : { reasons: this.#reasons }),
-      charged,
+      charged: charged?.figures,
+      chargeBasis: charged?.basis,
     };
     try {
       this.#audit.outcome(record);
