@@ -4,7 +4,12 @@
  *
  * Whatever a peer sends, it can end its own call or connection, and nothing else.
  */
-import { type IncomingHttpHeaders, performServerHandshake, type ServerHttp2Stream } from "node:http2";
+import {
+  constants,
+  type IncomingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Stream,
+} from "node:http2";
 import type { Socket } from "node:net";
 import { faultFields, type Log } from "../../kernel/log.ts";
 import { AuthorityShim } from "./authority-shim.ts";
@@ -34,7 +39,13 @@ export class CallError extends Error {
 /** One call, from the moment that its request is there. */
 export interface Call {
   readonly headers: IncomingHttpHeaders;
+  /** Of a method that takes one message. */
   readonly request: Buffer;
+  /**
+   * For a method that takes several: each in turn. Resolves when the peer has said its last, rejects where one is malformed or
+   * `take` throws.
+   */
+  messages(take: (message: Buffer) => void): Promise<void>;
   readonly isEnded: boolean;
   /** Sends one message; false where the peer has not taken the earlier ones yet. */
   send(message: Buffer): boolean;
@@ -63,12 +74,18 @@ const SESSION_OPTIONS = {
 
 export class GrpcServer<Peer> {
   readonly #methods: ReadonlyMap<string, Method<Peer>>;
+  readonly #streaming: ReadonlyMap<string, Method<Peer>>;
   readonly #connections = new Set<AuthorityShim>();
   readonly #log: Log;
 
-  /** `methods` by path, such as `/SpiffeWorkloadAPI/FetchX509SVID`. */
-  constructor(methods: ReadonlyMap<string, Method<Peer>>, log: Log) {
+  /** By path, such as `/SpiffeWorkloadAPI/FetchX509SVID`; those of `streaming` take several messages. */
+  constructor(
+    methods: ReadonlyMap<string, Method<Peer>>,
+    log: Log,
+    streaming: ReadonlyMap<string, Method<Peer>> = new Map(),
+  ) {
     this.#methods = methods;
+    this.#streaming = streaming;
     this.#log = log;
   }
 
@@ -100,10 +117,12 @@ export class GrpcServer<Peer> {
     const call = new Http2Call(stream, headers);
     if (headers[":method"] !== "POST" || !CONTENT_TYPE.test(headers["content-type"] ?? ""))
       return call.refuse(headers[":method"] === "POST" ? 415 : 405);
-    const method = this.#methods.get(headers[":path"] ?? "");
+    const path = headers[":path"] ?? "";
+    const streaming = this.#streaming.get(path);
+    const method = streaming ?? this.#methods.get(path);
     if (method === undefined) return call.end(STATUS.unimplemented, "there is no such method");
     const run = async (): Promise<void> => {
-      await call.receive();
+      if (streaming === undefined) await call.receive();
       if (!call.isEnded) await method(call, peer);
     };
     run().catch((error: unknown) => {
@@ -156,6 +175,49 @@ class Http2Call implements Call {
     return promise.finally(() => clearTimeout(late));
   }
 
+  messages(take: (message: Buffer) => void): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    let chunks: Buffer[] = [];
+    let size = 0;
+    let needed = FRAME_HEADER;
+    const late = setTimeout(
+      () => reject(new CallError(STATUS.invalidArgument, "the request did not come in time")),
+      REQUEST_TIME,
+    );
+    // Joined only where there is enough for the next step: a message may come in pieces of one byte.
+    const read = (chunk: Buffer): void => {
+      chunks.push(chunk);
+      size += chunk.length;
+      while (size >= needed) {
+        const bytes = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+        const end = FRAME_HEADER + bytes.readUInt32BE(1);
+        if (end > FRAME_HEADER + MOST_REQUEST_BYTES)
+          throw new CallError(STATUS.resourceExhausted, "the request is too large");
+        chunks = [bytes];
+        needed = end;
+        if (size < end) return;
+        const problem = messageProblem(bytes.subarray(0, end));
+        if (problem !== undefined) throw problem;
+        clearTimeout(late);
+        take(bytes.subarray(FRAME_HEADER, end));
+        chunks = size === end ? [] : [bytes.subarray(end)];
+        size -= end;
+        needed = FRAME_HEADER;
+      }
+    };
+    this.#stream.on("data", (chunk: Buffer) => {
+      try {
+        if (!this.isEnded) read(chunk);
+      } catch (error) {
+        this.#stream.pause();
+        reject(error);
+      }
+    });
+    this.#stream.once("end", resolve);
+    this.#stream.once("close", resolve);
+    return promise.finally(() => clearTimeout(late));
+  }
+
   send(message: Buffer): boolean {
     if (this.isEnded) return true;
     this.#begin();
@@ -169,7 +231,10 @@ class Http2Call implements Call {
   #begin(): void {
     if (this.#stream.headersSent) return;
     this.#stream.respond(RESPONSE_HEADERS, { waitForTrailers: true });
-    this.#stream.once("wantTrailers", () => this.#stream.sendTrailers(this.#trailers));
+    this.#stream.once("wantTrailers", () => {
+      this.#stream.sendTrailers(this.#trailers);
+      this.#letGo();
+    });
   }
 
   #trailers: Record<string, string> = {};
@@ -185,6 +250,12 @@ class Http2Call implements Call {
     // Status and headers together where nothing was sent yet ("Trailers-Only").
     if (this.#stream.headersSent) return void this.#stream.end();
     this.#stream.respond({ ...RESPONSE_HEADERS, ...this.#trailers }, { endStream: true });
+    this.#letGo();
+  }
+
+  /** RFC 9113 §8.1: a peer that has more to say is told that nobody listens. */
+  #letGo(): void {
+    if (!this.#stream.readableEnded) setImmediate(() => this.#stream.close(constants.NGHTTP2_NO_ERROR));
   }
 
   /** An answer to what is not gRPC at all. */

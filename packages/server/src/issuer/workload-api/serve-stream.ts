@@ -29,6 +29,7 @@ export function serveStream<Kept>(
   call: Call,
   streams: Set<OpenStream>,
   make: (before: Kept | undefined) => Promise<Answer<Kept>>,
+  onOpen?: (stream: OpenStream) => void,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let kept: Kept | undefined;
@@ -69,6 +70,7 @@ export function serveStream<Kept>(
     stop: () => reject(new CallError(STATUS.unavailable, "the server is stopping")),
   };
   streams.add(stream);
+  onOpen?.(stream);
   call.onReady(() => {
     isBlocked = false;
     if (!isBusy && wanted !== undefined) void work();

@@ -22,6 +22,7 @@ import {
   x509SvidResponse,
 } from "./messages.ts";
 import { ProtobufError } from "@postern/identity/protobuf";
+import { discoveryMethods, type Issued } from "./sds.ts";
 import { type OpenStream, serveStream } from "./serve-stream.ts";
 
 /** What the caller is entitled to, now. */
@@ -92,12 +93,30 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
       FetchJWTBundles: (call, peer) => this.#fetchBundles(call, peer, "JWT-SVID", jwtBundlesResponse),
       ValidateJWTSVID: (call, peer) => this.#validateJwtSvid(call, peer),
     };
-    this.#server = new GrpcServer(
-      new Map(
-        Object.entries(methods).map(([name, method]) => [`/SpiffeWorkloadAPI/${name}`, guarded(method)]),
-      ),
-      parts.log,
+    const discovery = discoveryMethods<Peer>({
+      streams: this.#streams,
+      entitled: async (peer) => {
+        const entitlement = await this.#entitled(peer, "X.509-SVID");
+        // Envoy refuses a trust domain with no authority at all, and would go on with what it had; one that is absent is not trusted.
+        const federated = entitlement.federated.filter(({ x509Authorities }) => x509Authorities.length > 0);
+        const bundles = [parts.issuer.bundle, ...federated];
+        return { id: entitlement.id.uri, bundles, state: stateOf(entitlement), entitlement };
+      },
+      issue: (peer, { entitlement }, use) => this.#issueX509(peer, entitlement, use),
+      // What it says of the reason may hold anything, the key included.
+      refused: (agent) =>
+        parts.log.write(
+          "warn",
+          "a workload cannot use the secrets that it was sent: see what its proxy logs",
+          {
+            agent,
+          },
+        ),
+    });
+    const workload = Object.entries(methods).map(
+      ([name, method]) => [`/SpiffeWorkloadAPI/${name}`, guarded(method)] as const,
     );
+    this.#server = new GrpcServer(new Map([...workload, ...discovery.unary]), parts.log, discovery.streaming);
   }
 
   accept(socket: Parameters<GrpcServer<Peer>["accept"]>[0], peer: Peer): void {
@@ -150,33 +169,34 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
   }
 
   #fetchX509Svid(call: Call, peer: Peer): Promise<void> {
-    const { issuer, clock, chance } = this.#parts;
     return serveStream(call, this.#streams, async (before: string | undefined) => {
       const entitlement = await this.#entitled(peer, "X.509-SVID");
       const kept = stateOf(entitlement);
       if (before === kept) return { kept };
-      const svid = issuer.issueX509(entitlement.id);
-      try {
-        const { authority, expiresAt, serial } = svid;
-        const issued = { document: "X.509-SVID", authority, expiresAt, serial } as const;
-        await this.#recorded(this.#parts.recordIssued(peer, entitlement, issued));
-        const message = x509SvidResponse(
-          svid,
-          svid.privateKey.expose("issue"),
-          issuer.bundle,
-          entitlement.federated,
-        );
-        const life = expiresAt - clock.now();
-        return {
-          kept,
-          message,
-          renewIn: renewAfter(life, chance()),
-          isSecret: true,
-        };
-      } finally {
-        svid.privateKey.wipe();
-      }
+      const { secret, renewIn } = await this.#issueX509(peer, entitlement, (svid, key) =>
+        x509SvidResponse(svid, key, this.#parts.issuer.bundle, entitlement.federated),
+      );
+      return { kept, message: secret, renewIn, isSecret: true };
     });
+  }
+
+  /** A new key with its certificate, in the log before `use` is given it. */
+  async #issueX509(
+    peer: Peer,
+    entitlement: Entitlement,
+    use: (svid: X509Svid, privateKey: Buffer) => Buffer,
+  ): Promise<Issued> {
+    const { issuer, clock, chance } = this.#parts;
+    const svid = issuer.issueX509(entitlement.id);
+    try {
+      const { authority, expiresAt, serial } = svid;
+      const issued = { document: "X.509-SVID", authority, expiresAt, serial } as const;
+      await this.#recorded(this.#parts.recordIssued(peer, entitlement, issued));
+      const secret = use(svid, svid.privateKey.expose("issue"));
+      return { secret, renewIn: renewAfter(expiresAt - clock.now(), chance()) };
+    } finally {
+      svid.privateKey.wipe();
+    }
   }
 
   #fetchBundles(
