@@ -46,9 +46,9 @@ const token = {
   ...reach,
 };
 
-/** Ids that are never given to anybody else, as names are. */
+/** Ids that are never given to anybody else, as names are. Google's have 21 digits. */
 const numericIds = z
-  .array(z.string().regex(/^[1-9]\d{0,19}$/, "use the numeric id, in quotes"))
+  .array(z.string().regex(/^[1-9]\d{0,24}$/, "use the numeric id, in quotes"))
   .min(1)
   .max(100);
 

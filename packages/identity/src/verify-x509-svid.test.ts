@@ -33,6 +33,9 @@ const SIGNATURE = 0x80;
 const unknownCritical = certificate.extension("1.2.3.4", true, der.sequence());
 const nameConstraints = certificate.extension("2.5.29.30", true, der.sequence());
 
+const purposes = (...ids: string[]): Buffer =>
+  certificate.extension("2.5.29.37", false, der.sequence(...ids.map((id) => der.objectIdentifier(id))));
+
 const WRONG_LEAVES: readonly (readonly [string, X509SvidRefusal, HandMade])[] = [
   [
     "X1: two URIs",
@@ -58,6 +61,9 @@ const WRONG_LEAVES: readonly (readonly [string, X509SvidRefusal, HandMade])[] = 
   ["X5: signing of revocation lists", "leaf_usage_wrong", { usage: usage(SIGNATURE | 0x02, 1) }],
   ["X6: no key usage", "leaf_usage_wrong", { usage: undefined }],
   ["X6: a key usage that is not critical", "leaf_usage_wrong", { usage: usage(SIGNATURE, 7, false) }],
+  ["X7: a purpose for servers only", "leaf_purpose_wrong", { more: [purposes("1.3.6.1.5.5.7.3.1")] }],
+  ["X7: a purpose for clients only", "leaf_purpose_wrong", { more: [purposes("1.3.6.1.5.5.7.3.2")] }],
+  ["X7: the purpose of programs", "leaf_purpose_wrong", { more: [purposes("1.3.6.1.5.5.7.3.3")] }],
   ["X8: a URI of another scheme", "spiffe_id_malformed", { names: names(["https://example.org/a"]) }],
   ["X8: a SPIFFE ID that is none", "spiffe_id_malformed", { names: names(["spiffe://example.org/a/"]) }],
   ["X8: an unknown critical extension", "critical_extension_unknown", { more: [unknownCritical] }],
@@ -78,6 +84,11 @@ describe("a leaf", () => {
 
   it("is accepted where all of that is right, which the table above depends on", () => {
     expect(verify([handMade(domain, {})])).toMatchObject({ ok: true });
+  });
+
+  it("X7: may name purposes, where those of servers and of clients are among them", () => {
+    const more = [purposes("1.3.6.1.5.5.7.3.2", "1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.5")];
+    expect(verify([handMade(domain, { more })])).toMatchObject({ ok: true });
   });
 
   it("X1: may have names of other forms beside its URI", () => {

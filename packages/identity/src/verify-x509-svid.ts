@@ -12,6 +12,7 @@ export type X509SvidRefusal =
   | "certificate_malformed"
   | "leaf_is_authority"
   | "leaf_usage_wrong"
+  | "leaf_purpose_wrong"
   | "leaf_names_wrong"
   | "spiffe_id_malformed"
   | "spiffe_id_without_path"
@@ -32,6 +33,8 @@ export interface VerifiedX509Svid {
 
 /** Certificates of a path, the leaf included; real ones have two or three. */
 const MOST_CERTIFICATES = 8;
+/** id-kp-serverAuth and id-kp-clientAuth: workloads are both. */
+const PURPOSES = ["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"];
 /** Signatures that one chain may make us check: names can be chosen so that many authorities fit. */
 const MOST_ATTEMPTS = 32;
 
@@ -64,11 +67,14 @@ export function verifyX509Svid(
 /** X509-SVID §5.2: what makes a certificate one that may name a workload. */
 function readLeaf(leaf: CertificateFacts): Result<SpiffeId, X509SvidRefusal> {
   if (leaf.isAuthority) return refuse("leaf_is_authority");
-  const { keyUsage, alternativeNames } = leaf;
+  const { keyUsage, alternativeNames, extendedKeyUsage } = leaf;
   if (keyUsage === undefined || !keyUsage.isCritical || !keyUsage.bits.has(KEY_USAGE.digitalSignature))
     return refuse("leaf_usage_wrong");
   if (keyUsage.bits.has(KEY_USAGE.keyCertSign) || keyUsage.bits.has(KEY_USAGE.cRLSign))
     return refuse("leaf_usage_wrong");
+  // X509-SVID §4.3, and RFC 5280 §4.2.1.12: where purposes are named, it is good for no other.
+  if (extendedKeyUsage !== undefined && !PURPOSES.every((each) => extendedKeyUsage.includes(each)))
+    return refuse("leaf_purpose_wrong");
   const [uri, ...more] = alternativeNames?.uris ?? [];
   if (uri === undefined || more.length > 0) return refuse("leaf_names_wrong");
   // RFC 5280 §4.1.2.6: without a subject, the other names are all there is.

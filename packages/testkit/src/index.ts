@@ -23,4 +23,5 @@ export * from "./stand-in/oci-registry.ts";
 export * from "./stand-in/sigstore.ts";
 export * from "./stand-in/signed-images.ts";
 export * from "./stand-in/aws-sts.ts";
+export * from "./stand-in/trust-domain.ts";
 export type { ReceivedRequest, StandIn, StandInOptions, StreamRecord } from "./stand-in/tls-stand-in.ts";

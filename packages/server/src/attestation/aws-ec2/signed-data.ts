@@ -41,6 +41,7 @@ export function verifySignedData(
     if (digest !== OID.sha256 || (signing !== OID.rsa && signing !== OID.sha256WithRsa))
       return refuse("message_algorithm_refused");
     const signed = signer.attributes === undefined ? content : signedAttributes(signer.attributes, content);
+    if (signed === undefined) return refuse("message_signature_wrong");
     const key = keys.find((candidate) => verify("sha256", signed, candidate, signer.signature));
     return key === undefined ? refuse("message_signature_wrong") : ok({ content, key });
   } catch (error) {
@@ -93,9 +94,9 @@ function parseSigner({ children }: BerValue): Signer {
 
 /**
  * §5.4: what is signed in the place of the content, written as a SET. They must name the content by its digest, each
- * attribute once.
+ * attribute once. Undefined where that is another content.
  */
-function signedAttributes(attributes: BerValue, content: Buffer): Buffer {
+function signedAttributes(attributes: BerValue, content: Buffer): Buffer | undefined {
   if (attributes.isIndefinite) throw new BerError("attributes that are not DER");
   const values = new Map<string, BerValue>();
   for (const attribute of attributes.children) {
@@ -108,8 +109,7 @@ function signedAttributes(attributes: BerValue, content: Buffer): Buffer {
   const digest = createHash("sha256").update(content).digest();
   if (objectOf(value(OID.contentType)) !== OID.data)
     throw new BerError("attributes of another type of content");
-  if (!expect(value(OID.messageDigest), OCTETS).content.equals(digest))
-    throw new BerError("attributes of another content");
+  if (!expect(value(OID.messageDigest), OCTETS).content.equals(digest)) return undefined;
   return Buffer.concat([Buffer.from([SET]), attributes.whole.subarray(1)]);
 }
 
