@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * A pod whose image our release workflow has signed, from its token to a call with the real key; and what becomes of it
- * when the image's signature is gone, somebody else's, or cannot be asked for.
+ * when the image's signature or attestation is gone, somebody else's, or cannot be asked for.
  */
+import { generateKeyPairSync } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { request as httpsRequest, type RequestOptions } from "node:https";
 import { join } from "node:path";
 import type { AttestResponse, StatusResponse } from "@postern/contract";
 import {
+  attestSimply,
   BUNDLE_TYPE,
   createSigstore,
   type Kubernetes,
@@ -17,6 +19,7 @@ import {
   SIGN_PREDICATE,
   signBundle,
   type Sigstore,
+  signerByKey,
   signSimply,
   simpleSigningPayload,
   type StandIns,
@@ -30,6 +33,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 
 const RELEASE = "https://github.com/corp/agent/.github/workflows/release.yml@refs/heads/main";
 const ISSUER = "https://token.actions.githubusercontent.com";
+const PROVENANCE = "https://slsa.dev/provenance/v1";
+const PLATFORM = signerByKey(generateKeyPairSync("ed25519").privateKey);
 const ACCOUNT = { name: "postern", password: "registry-password-8f2a" };
 const CHAT = JSON.stringify({ model: "gpt-4o-mini", messages: [{ role: "user", content: "hello" }] });
 
@@ -68,19 +73,29 @@ beforeAll(async () => {
     sigstore: {
       registries: [{ host: "registry.example", credentialFile, ...reach(registry) }],
       trustedRoot: sigstore.trustedRoot,
-      signers: [{ name: "release", identity: RELEASE, issuer: ISSUER }],
+      signers: [
+        { name: "release", identity: RELEASE, issuer: ISSUER, predicates: [PROVENANCE] },
+        { name: "platform", publicKey: PLATFORM.publicKey, requireLog: false },
+      ],
     },
   };
-  const agent = {
+  const agent = (namespace: string, proof: string) => ({
     trustProvider: "cluster",
-    selectors: ["kubernetes:namespace=agents", "sigstore:signed-by=release"],
-    spiffeId: "spiffe://corp/agents/{kubernetes.service-account}",
+    selectors: [`kubernetes:namespace=${namespace}`, `sigstore:${proof}`],
+    spiffeId: `spiffe://corp/${namespace}/{kubernetes.service-account}`,
+  });
+  const agents = {
+    support: agent("agents", "signed-by=release"),
+    operator: agent("platform", "signed-by=platform"),
+    built: agent("built", `predicate=${PROVENANCE}`),
   };
   await postern.apply(
     [
       standIns.resources({ agents: ["support"] }).replaceAll(/kind: Agent\n[^]*?---\n/g, ""),
       JSON.stringify({ kind: "TrustProvider", metadata: { name: "cluster" }, spec: provider }),
-      JSON.stringify({ kind: "Agent", metadata: { name: "support" }, spec: agent }),
+      ...Object.entries(agents).map(([name, spec]) =>
+        JSON.stringify({ kind: "Agent", metadata: { name }, spec }),
+      ),
     ].join("\n---\n"),
   );
   const status = JSON.parse((await postern.postern(["status", "--json"])).stdout) as StatusResponse;
@@ -152,6 +167,17 @@ const simply = async (image: string, identity: string, digest = digestOf(image))
     sigstore.log,
   );
 
+/** Refused with one word to the pod, and with this reason in the log and to the operator. */
+async function expectRefused(token: string, reason: string): Promise<void> {
+  const refused = await attest(token);
+  expect(refused).toEqual({ id: refused.id, outcome: "refused" });
+  expect(await auditReasonOf(refused.id)).toMatchObject({
+    reason: "no_agent_matches",
+    detail: expect.stringContaining(reason),
+  });
+  expect(await explain(token)).toContain(reason);
+}
+
 describe("a pod", () => {
   it("whose image the release workflow has signed gets an identity, and calls an API with it", async () => {
     const image = registry.addImage("corp/agent");
@@ -197,6 +223,65 @@ describe("a pod", () => {
     await refusedFor("signature_of_another_image");
     registry.removeSignatures(image);
     await refusedFor("unsigned");
+  });
+
+  it("whose signature is a referrer's bundle loses its identity when another one is in its place", async () => {
+    const image = registry.addImage("corp/agent");
+    const token = cluster.tokenOf(cluster.addPod("support-5", { image }), "postern");
+    const refer = async (identity: string, digest = digestOf(image)) => {
+      registry.removeSignatures(image);
+      const signer = await sigstore.byCertificate({ identity, issuer: ISSUER });
+      const layer = signBundle(signer, statement(digest, SIGN_PREDICATE), sigstore.log);
+      registry.addReferrer(image, BUNDLE_TYPE, [layer]);
+    };
+    await refer(RELEASE);
+    expect(await attest(token)).toMatchObject({ outcome: "matched" });
+    await refer(RELEASE.replace("release.yml", "test.yml"));
+    await expectRefused(token, "signer_not_listed");
+    await refer(RELEASE, `sha256:${"0".repeat(64)}`);
+    await expectRefused(token, "signature_of_another_image");
+    await refer(RELEASE);
+    expect(await attest(token)).toMatchObject({ outcome: "matched" });
+    registry.removeSignatures(image);
+    await expectRefused(token, "unsigned");
+  });
+
+  it("whose image a key has signed loses its identity with that signature", async () => {
+    const image = registry.addImage("corp/operator");
+    const token = cluster.tokenOf(cluster.addPod("operator-1", { image, namespace: "platform" }), "postern");
+    const payload = simpleSigningPayload(digestOf(image));
+    await expectRefused(token, "unsigned");
+    registry.putTag(image, "sig", [signSimply(PLATFORM, payload)]);
+    expect(await attest(token)).toMatchObject({ outcome: "matched" });
+    registry.putTag(image, "sig", [signSimply(signerByKey(), payload)]);
+    await expectRefused(token, "signature_error");
+    // A signature by a certificate that is believed for something else opens no door that a key does.
+    registry.putTag(image, "sig", [await simply(image, RELEASE)]);
+    expect(await attest(token)).toMatchObject({ outcome: "refused" });
+    registry.removeSignatures(image);
+    await expectRefused(token, "unsigned");
+  });
+
+  it("whose image's provenance is attested loses its identity with that attestation", async () => {
+    const image = registry.addImage("corp/built");
+    const token = cluster.tokenOf(cluster.addPod("built-1", { image, namespace: "built" }), "postern");
+    const attestBy = async (identity: string, predicate: string) => {
+      const signer = await sigstore.byCertificate({ identity, issuer: ISSUER });
+      const payload = statement(digestOf(image), predicate, { buildDefinition: {} });
+      registry.putTag(image, "att", [attestSimply(signer, payload, sigstore.log)]);
+    };
+    // That somebody signed the image says nothing of how it was built.
+    registry.putTag(image, "sig", [await simply(image, RELEASE)]);
+    expect(await attest(token)).toMatchObject({ outcome: "refused" });
+    registry.removeSignatures(image);
+    await attestBy(RELEASE, PROVENANCE);
+    expect(await attest(token)).toMatchObject({ outcome: "matched" });
+    await attestBy(RELEASE, "https://cyclonedx.org/bom");
+    await expectRefused(token, "predicate_not_listed");
+    await attestBy(RELEASE.replace("main", "fork"), PROVENANCE);
+    await expectRefused(token, "signer_not_listed");
+    registry.removeSignatures(image);
+    await expectRefused(token, "unsigned");
   });
 
   it("is told that nobody can tell while the registry is down, and is let in when it is back", async () => {

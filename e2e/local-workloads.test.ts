@@ -19,13 +19,25 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startPostern, type Postern } from "@postern/testkit";
+import {
+  createSigstore,
+  createTestAuthority,
+  type OciRegistry,
+  type Postern,
+  type Sigstore,
+  signSimply,
+  simpleSigningPayload,
+  startOciRegistry,
+  startPostern,
+} from "@postern/testkit";
 import { svidOf, WorkloadClient } from "./workload-client.ts";
 
 const SCRIPT = fileURLToPath(new URL("remote-workload.ts", import.meta.url));
 const UID = process.getuid!();
 const isRoot = UID === 0;
 const CONTAINER = "3f".repeat(32);
+const RELEASE = "https://github.com/corp/agent/.github/workflows/release.yml@refs/heads/main";
+const ISSUER = "https://token.actions.githubusercontent.com";
 
 let postern: Postern;
 let folder: string;
@@ -34,8 +46,16 @@ let engineSocket: string;
 let engine: Server;
 /** Host process → what the engine says is the first of the container. */
 let firstProcess = 0;
+/** What the engine says of the container. */
+let team = "support";
+let pulledBy: readonly string[] = [];
+let registry: OciRegistry;
+let sigstore: Sigstore;
 
 beforeAll(async () => {
+  const authority = await createTestAuthority();
+  sigstore = await createSigstore();
+  registry = await startOciRegistry({ authority, host: "registry.corp" });
   folder = mkdtempSync(join(tmpdir(), "postern-local-"));
   // Other accounts have to come as far as the socket.
   chmodSync(folder, 0o755);
@@ -50,7 +70,17 @@ spec: { kind: process }
 ---
 kind: TrustProvider
 metadata: { name: containers }
-spec: { kind: docker, engineSocket: ${engineSocket} }
+spec:
+  kind: docker
+  engineSocket: ${engineSocket}
+  sigstore:
+    registries:
+      - host: registry.corp
+        connectTo: { address: 127.0.0.1, port: ${registry.port} }
+        allowedNetworks: [127.0.0.1/32]
+        caCertificates: ${JSON.stringify(authority.certificate)}
+    trustedRoot: ${JSON.stringify(sigstore.trustedRoot)}
+    signers: [{ name: release, identity: "${RELEASE}", issuer: "${ISSUER}" }]
 ---
 kind: Agent
 metadata: { name: service }
@@ -72,12 +102,20 @@ spec:
   trustProvider: containers
   selectors: ["docker:label=team=support", "docker:image=registry.corp/agent:1.4"]
   spiffeId: spiffe://corp/containers/support
+---
+kind: Agent
+metadata: { name: released }
+spec:
+  trustProvider: containers
+  selectors: ["docker:label=team=release", "sigstore:signed-by=release"]
+  spiffeId: spiffe://corp/containers/released
 `);
 });
 
 afterAll(async () => {
   engine?.close();
   await postern?.stop();
+  await registry?.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -90,10 +128,10 @@ async function startEngine(): Promise<void> {
             Id: CONTAINER,
             State: { Status: "running", Running: true, Pid: firstProcess, StartedAt: "2026-11-21T10:00:00Z" },
             Image: image,
-            Config: { Image: "registry.corp/agent:1.4", Labels: { team: "support" } },
+            Config: { Image: "registry.corp/agent:1.4", Labels: { team } },
           }
         : request.url === `/images/${image}/json`
-          ? { Id: image, RepoDigests: [] }
+          ? { Id: image, RepoDigests: pulledBy }
           : undefined;
     response.writeHead(answer === undefined ? 404 : 200, { "content-type": "application/json" });
     response.end(JSON.stringify(answer ?? { message: "no such container" }));
@@ -214,6 +252,45 @@ describe("a container", () => {
     ...["sh", "-c", `echo $$ > ${groupAt(parent)}/cgroup.procs && exec "$@"`, "sh"],
     ...["nsenter", "--pid", "--target", String(pid), "--"],
   ];
+
+  it.skipIf(!canMake)("loses its identity with its image's signature, and the log says why", async () => {
+    const init = await startInit("postern-test");
+    const simply = async (identity: string, digest: string) =>
+      signSimply(
+        await sigstore.byCertificate({ identity, issuer: ISSUER }),
+        simpleSigningPayload(digest),
+        sigstore.log,
+      );
+    try {
+      firstProcess = init.pid;
+      team = "release";
+      const image = registry.addImage("corp/agent");
+      const digest = image.slice(image.indexOf("@") + 1);
+      pulledBy = [image];
+      const ask = () => line(inside("postern-test", init.pid), /certificate|"FetchX509SVID","status":"\d+"/);
+      const expectRefused = async (status: string, reason: string): Promise<void> => {
+        expect(await ask()).toContain(`"status":"${status}"`);
+        const { stdout } = await postern.postern(["audit", "tail", "--json", "--lines", "5"]);
+        expect(stdout).toContain(`image ${image}: ${reason}`);
+      };
+      await expectRefused("7", "unsigned");
+      registry.putTag(image, "sig", [await simply(RELEASE, digest)]);
+      expect(await ask()).toContain("spiffe://corp/containers/released");
+      registry.putTag(image, "sig", [await simply(RELEASE.replace("corp", "c0rp"), digest)]);
+      await expectRefused("7", "signer_not_listed");
+      registry.putTag(image, "sig", [await simply(RELEASE, `sha256:${"0".repeat(64)}`)]);
+      await expectRefused("7", "signature_of_another_image");
+      registry.putTag(image, "sig", [await simply(RELEASE, digest)]);
+      expect(await ask()).toContain("spiffe://corp/containers/released");
+      registry.removeSignatures(image);
+      await expectRefused("7", "unsigned");
+      registry.setFault("error");
+      await expectRefused("14", "registry_status_503");
+    } finally {
+      [team, pulledBy] = ["support", []];
+      init.stop();
+    }
+  });
 
   it.skipIf(!canMake)("gives its processes what its engine says, and nobody else", async () => {
     const [init, spoof] = [await startInit("postern-test"), await startInit("postern-spoof")];

@@ -47,7 +47,7 @@ export function attestationEvent(input: AttestationInput): AuditEvent {
     },
     unmapped: {
       agent: text(agent),
-      detail: text(input.detail, 512),
+      detail: text(input.detail, 2048),
       evidence_sha256: text(input.evidenceDigest, 64),
       expires_at: quantity(input.expiresAt),
       operator_uid: quantity(input.operatorUid),

@@ -86,7 +86,7 @@ export function svidEvent(input: SvidInput): AuditEvent {
       document: input.document,
       expires_at: quantity(input.expiresAt),
       pid: quantity(input.pid),
-      reasons: input.reasons === undefined ? undefined : texts(input.reasons, 16),
+      reasons: input.reasons === undefined ? undefined : texts(input.reasons, 16, 1024),
       run: text(input.run, 64),
       serial: text(input.serial, 64),
       spiffe_id: text(input.spiffeId, 2048),

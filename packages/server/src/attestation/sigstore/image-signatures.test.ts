@@ -335,6 +335,21 @@ describe("a key counts", () => {
     expect(await believing(platformKey.publicKey)(image)).toBe("signature_error");
   });
 
+  test.each([
+    ["Ed25519", ed25519],
+    ["RSA", rsa],
+  ])("that is %s in cosign's own tag, over this payload only", async (_, signer) => {
+    const image = await signed((digest) => [signSimply(signer, simpleSigningPayload(digest))]);
+    expect(await believing(signer.publicKey)(image)).toEqual(["signed-by=key"]);
+    const longer = await signed((digest) => {
+      const layer = signSimply(signer, simpleSigningPayload(digest));
+      return [{ ...layer, blob: Buffer.concat([layer.blob, Buffer.from(" ")]) }];
+    });
+    expect(await believing(signer.publicKey)(longer)).toBe("signature_error");
+    const another = signerByKey(generateKeyPairSync("ed25519").privateKey);
+    expect(await believing(another.publicKey)(image)).toBe("signature_error");
+  });
+
   test("never with RSA below 2048 bits, though `postern apply` was passed by", async () => {
     const image = await signed((digest) => [signSimply(weak, simpleSigningPayload(digest))]);
     expect(await believing(weak.publicKey)(image)).toBe("key_not_listed");

@@ -5,7 +5,7 @@
  * Only `image-signatures.ts` loads this file, and only where a trust provider has `sigstore`: the library stays out of
  * memory otherwise. What the library leaves open is demanded here: what the certificate is for, and that it has one name.
  */
-import { type KeyObject, X509Certificate } from "node:crypto";
+import { type KeyObject, verify, X509Certificate } from "node:crypto";
 import { KEY_USAGE, readCertificate } from "@postern/identity/read-certificate";
 import { bundleFromJSON } from "@sigstore/bundle";
 import { TrustedRoot } from "@sigstore/protobuf-specs";
@@ -19,6 +19,7 @@ import {
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 
 type Json = Readonly<Record<string, unknown>>;
+type SignatureContent = ReturnType<typeof toSignedEntity>["signature"];
 
 export interface VerifiedBundle {
   /** Who the certificate authority says the signer is; absent where a key signed. */
@@ -75,7 +76,9 @@ export class BundleVerifier {
       return refuse(pinned === undefined ? "no_certificate" : "no_key_signature");
     if ((bundle.content.$case === "messageSignature") !== (message !== undefined))
       return refuse("content_of_another_kind");
-    const signed = toSignedEntity(bundle, message);
+    const entity = toSignedEntity(bundle, message);
+    const isPure = pinned?.publicKey.asymmetricKeyType === "ed25519" && message !== undefined;
+    const signed = isPure ? { ...entity, signature: pureSignature(entity.signature, message) } : entity;
     const found = pinned === undefined ? this.#byCertificate(signed) : ok(this.#byKey(signed, pinned));
     if (!found.ok) return found;
     if (bundle.content.$case === "messageSignature") return found;
@@ -109,6 +112,13 @@ export class BundleVerifier {
     new Verifier(material, thresholds).verify(entity);
     return {};
   }
+}
+
+/** RFC 8032 §5.1: Ed25519 signs the message as it is; the library hashes every message first. */
+function pureSignature(content: SignatureContent, message: Buffer): SignatureContent {
+  return Object.assign(Object.create(content) as SignatureContent, {
+    verifySignature: (key: KeyObject) => verify(null, message, key, content.signature),
+  });
 }
 
 /** What the library does not ask: a certificate that signs code, and is no authority (RFC 5280 §4.2.1.3, §4.2.1.12). */
