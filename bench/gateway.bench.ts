@@ -13,6 +13,7 @@ import { fileURLToPath } from "node:url";
 import { createTestAuthority, type Postern, startPostern } from "@postern/testkit";
 import { PORTS, proxyConfig, startNginx, upstreamConfig } from "./gateway/nginx.ts";
 import { setUp } from "./gateway/set-up.ts";
+import { answerBody, requestBody, wrkRate, wrkWords, writeWrkScript } from "./gateway/wrk.ts";
 
 const SECONDS = Number(process.argv.find((word) => word.startsWith("--seconds="))?.slice(10) ?? "5");
 const WARM_UP = 5;
@@ -26,17 +27,6 @@ const tls = {
 const script = (name: string): string => fileURLToPath(new URL(`gateway/${name}.ts`, import.meta.url));
 const [CLIENT, TUNNEL, EVENT_UPSTREAM] = [script("client"), script("tunnel"), script("event-upstream")];
 const children: ChildProcess[] = [];
-
-/** Bodies as an LLM client sends and gets them. */
-const requestBody = JSON.stringify({
-  model: "gpt-4o-mini",
-  messages: [{ role: "user", content: "x".repeat(950) }],
-});
-const answerBody = JSON.stringify({
-  id: "chatcmpl-1",
-  usage: { prompt_tokens: 9, completion_tokens: 1 },
-  x: "y".repeat(515),
-});
 
 try {
   console.log(JSON.stringify(await measure()));
@@ -60,7 +50,7 @@ async function measure(): Promise<Record<string, unknown>> {
   children.push(await startNginx(folder, upstream));
   const proxy = { name: "proxy", core: 0, servers: proxyConfig(tls), port: PORTS.plain };
   children.push(await startNginx(folder, proxy));
-  writeFileSync(join(folder, "post.lua"), wrkScript());
+  writeWrkScript(folder);
   writeFileSync(join(folder, "body.json"), requestBody);
   const eventPort = await startEventUpstream();
   const postern = await startPostern();
@@ -84,17 +74,14 @@ async function measure(): Promise<Record<string, unknown>> {
 }
 
 async function throughput(postern: Postern): Promise<Record<string, number>> {
-  const direct = wrk(outside(`wrk ${wrkWords(`https://127.0.0.1:${PORTS.upstream}/v1/chat/completions`)}`));
-  const nginx = wrk(outside(`wrk ${wrkWords(`http://127.0.0.1:${PORTS.plain}/v1/chat/completions`)}`));
+  const direct = wrkRate(outside(wrkOf(`https://127.0.0.1:${PORTS.upstream}/v1/chat/completions`)));
+  const nginx = wrkRate(outside(wrkOf(`http://127.0.0.1:${PORTS.plain}/v1/chat/completions`)));
   const nginxTls = h2load(outside(h2loadWords(String(PORTS.terminating))));
-  const viaBaseUrl = `exec taskset -c 1 wrk ${wrkWords("$POSTERN_GATE/openai/v1/chat/completions")}`;
+  const viaBaseUrl = `exec taskset -c 1 ${wrkOf("$POSTERN_GATE/openai/v1/chat/completions")}`;
   // What Node compiles while the first thousands of requests pass is not what a request costs.
-  await inside(
-    postern,
-    `exec taskset -c 1 wrk ${wrkWords("$POSTERN_GATE/openai/v1/chat/completions", WARM_UP)}`,
-  );
+  await inside(postern, `exec taskset -c 1 ${wrkOf("$POSTERN_GATE/openai/v1/chat/completions", WARM_UP)}`);
   const cpuBefore = cpuSeconds(serverPid(postern));
-  const gate = wrk(await inside(postern, viaBaseUrl));
+  const gate = wrkRate(await inside(postern, viaBaseUrl));
   const cpu = cpuSeconds(serverPid(postern)) - cpuBefore;
   const tunnel = `taskset -c 1 "${process.execPath}" "${TUNNEL}" "$POSTERN_GATE" api.openai.com:443 > "${folder}/tunnel" & tunnel=$!
     until port=$(cat "${folder}/tunnel") && [ -n "$port" ]; do sleep 0.05; done
@@ -111,6 +98,8 @@ async function throughput(postern: Postern): Promise<Record<string, number>> {
     interceptRatioToNginx: round(intercepted / nginxTls),
   };
 }
+
+const wrkOf = (url: string, seconds = SECONDS): string => wrkWords(folder, url, seconds);
 
 /** What the gate adds at a thousand requests a second, and to the first byte of a stream. */
 async function addedTimes(postern: Postern, eventPort: number): Promise<Record<string, number>> {
@@ -196,22 +185,6 @@ function round(value: number): number {
   return Math.round(value * 1000) / 1000;
 }
 
-function wrkScript(): string {
-  return `wrk.method = "POST"
-wrk.headers["content-type"] = "application/json"
-wrk.headers["authorization"] = "Bearer placeholder"
-wrk.body = [==[${requestBody}]==]
-done = function(summary, latency)
-  local bad = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.status + summary.errors.timeout
-  io.write(string.format("RESULT %d %d %d\\n", summary.requests, summary.duration, bad))
-end
-`;
-}
-
-function wrkWords(url: string, seconds = SECONDS): string {
-  return `-t1 -c32 -d${seconds}s -s "${join(folder, "post.lua")}" "${url}"`;
-}
-
 /** wrk knows no name but that in the URL; behind a tunnel the name is the upstream's and the port is ours. */
 function h2loadWords(port: string): string {
   const headers = "-H 'content-type: application/json' -H 'authorization: Bearer placeholder'";
@@ -229,13 +202,7 @@ async function inside(postern: Postern, command: string): Promise<string> {
   return result.stdout;
 }
 
-/** Requests a second by what wrk printed, or by what h2load printed; throws where any failed. */
-function wrk(output: string): number {
-  const [, requests, microseconds, bad] = /RESULT (\d+) (\d+) (\d+)/.exec(output) ?? [];
-  if (bad !== "0") throw new Error(`requests failed:\n${output}`);
-  return Math.round(Number(requests) / (Number(microseconds) / 1e6));
-}
-
+/** Requests a second by what h2load printed; throws where any failed. */
 function h2load(output: string): number {
   const done = /requests: .*? (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored/.exec(output);
   const statuses = /status codes: (\d+) 2xx/.exec(output)?.[1];

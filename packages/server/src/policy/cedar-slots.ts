@@ -3,7 +3,7 @@
  * What does Cedar say to one request, given one slice of policies?
  *
  * The library keeps parsed policy sets in a map per thread that has no delete, so its memory grows with every
- * new id. Hence a bounded number of ids ("slots") that are reused, least recently used first, by replacement.
+ * new id. Hence ids ("slots") that are used again, of what was not asked lately, and a bound on what is in all of them.
  */
 import {
   type AuthorizationAnswer,
@@ -23,12 +23,27 @@ export interface CedarSet {
   readonly cedar: Readonly<Record<string, Policy>>;
 }
 
-const SLOTS = 512;
+/**
+ * Characters of all sets together. A parsed set takes some 6 to 12 bytes for each, so this bounds them to about 200 MB;
+ * 10,000 agents that each have a policy of their own take 90 MB.
+ */
+const MOST_CHARACTERS = 16 * 1024 * 1024;
+/** What a set takes besides, in characters. */
+const OVERHEAD = 300;
 const SCHEMA_NAME = "postern";
 
-/** Content key → slot, least recently used first. One per thread, as the library's own cache. */
-const slotOf = new Map<string, number>();
-const freeSlots = Array.from({ length: SLOTS }, (_, index) => SLOTS - 1 - index);
+interface Slot {
+  readonly number: number;
+  readonly size: number;
+  /** Since it was looked at last when room was needed. */
+  isUsed: boolean;
+}
+
+/** By content key, in the order in which they may have to go. One map per thread, as the library's own. */
+const slotOf = new Map<string, Slot>();
+const freeSlots: number[] = [];
+let slots = 0;
+let taken = 0;
 let schemaReady = false;
 
 /** A request as Cedar takes it. */
@@ -60,30 +75,53 @@ export const evaluateCedar = (set: CedarSet, question: CedarQuestion): Authoriza
 function acquireSlot(set: CedarSet): number {
   const present = slotOf.get(set.key);
   if (present !== undefined) {
-    slotOf.delete(set.key);
-    slotOf.set(set.key, present);
-    return present;
+    present.isUsed = true;
+    return present.number;
   }
   prepareOwnSchema();
-  const slot = freeSlots.pop() ?? evictOldest();
+  const size = sizeOf(set);
+  while (slotOf.size > 0 && taken + size > MOST_CHARACTERS) evictOne();
+  const number = freeSlots.pop() ?? slots++;
   try {
-    const answer = preparsePolicySet(`slot${slot}`, { staticPolicies: { ...set.cedar } });
-    if (answer.type === "failure")
-      throw new Error(`cedar refused a compiled set: ${answer.errors[0]?.message}`);
+    fill(number, set.cedar);
   } catch (error) {
     // The slot may still hold another slice's policies: it must belong to nobody.
-    freeSlots.push(slot);
+    freeSlots.push(number);
     throw error;
   }
-  slotOf.set(set.key, slot);
-  return slot;
+  taken += size;
+  slotOf.set(set.key, { number, size, isUsed: false });
+  return number;
 }
 
-function evictOldest(): number {
-  const [oldest] = slotOf;
-  if (oldest === undefined) throw new Error("no slot to evict");
-  slotOf.delete(oldest[0]);
-  return oldest[1];
+/** The library's own form says the same in twice as many characters. */
+function sizeOf({ cedar }: CedarSet): number {
+  let size = OVERHEAD;
+  for (const policy of Object.values(cedar))
+    size += typeof policy === "string" ? 2 * policy.length : JSON.stringify(policy).length;
+  return size;
+}
+
+/** The first that nobody used since room was needed last; what was used gets another turn. */
+function evictOne(): void {
+  for (const [key, slot] of slotOf) {
+    slotOf.delete(key);
+    if (slot.isUsed) {
+      slot.isUsed = false;
+      slotOf.set(key, slot);
+      continue;
+    }
+    taken -= slot.size;
+    freeSlots.push(slot.number);
+    fill(slot.number, {});
+    return;
+  }
+}
+
+function fill(number: number, cedar: CedarSet["cedar"]): void {
+  const answer = preparsePolicySet(`slot${number}`, { staticPolicies: { ...cedar } });
+  if (answer.type === "failure")
+    throw new Error(`cedar refused a compiled set: ${answer.errors[0]?.message}`);
 }
 
 function prepareOwnSchema(): void {

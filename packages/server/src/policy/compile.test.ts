@@ -222,9 +222,12 @@ describe("slices", () => {
     expect(policies.sliceOf("a", "s")).toBe(policies.sliceOf("b", "s"));
   });
 
-  test("beyond the number of slots are decided right, again and again", () => {
-    const names = Array.from({ length: 700 }, (_, index) => `agent-${index}`);
-    const all = names.map((name) => policy(name, { agents: [name], allow: { models: [name] } }));
+  test("that take more room together than there is are decided right, again and again", () => {
+    const names = Array.from({ length: 200 }, (_, index) => `agent-${index}`);
+    const more = Array.from({ length: 190 }, (_, index) => `/${index}/`.padEnd(490, "x"));
+    const all = names.map((name) =>
+      policy(name, { agents: [name], allow: { models: [name], paths: [request.path, ...more] } }),
+    );
     for (let round = 0; round < 2; round++) {
       const policies = compiled(...all);
       for (const [index, agent] of names.entries()) {

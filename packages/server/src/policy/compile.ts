@@ -178,33 +178,57 @@ function slicers(
   return { sliceOf, dryRunSliceOf };
 }
 
-/** Finds slices in constant time. Agents under the same policies share one slice. */
+/** Finds slices in constant time. Agents under the same policies share one slice, which is made when it is first asked for. */
 function slicer(
   policies: readonly CompiledPolicy[],
   hashes: ReadonlyMap<string, string>,
   conditions: ConditionsOf,
 ): CompiledPolicies["sliceOf"] {
-  const index = new Map<string, Map<string, CompiledPolicy[]>>();
+  const index = new Map<string, Map<string, Members>>();
+  const longer = new Map<Members | undefined, Map<CompiledPolicy, Members>>();
+  const withPolicy = (before: Members | undefined, last: CompiledPolicy): Members =>
+    entryOf(
+      entryOf(longer, before, () => new Map<CompiledPolicy, Members>()),
+      last,
+      () => ({ before, last, slice: undefined }),
+    );
   for (const policy of policies) {
-    const agents = entryOf(index, policy.serverWorkload, () => new Map<string, CompiledPolicy[]>());
-    for (const agent of new Set(policy.agents)) entryOf(agents, agent, () => []).push(policy);
+    const agents = entryOf(index, policy.serverWorkload, () => new Map<string, Members>());
+    for (const agent of new Set(policy.agents)) agents.set(agent, withPolicy(agents.get(agent), policy));
   }
-  const shared = new Map<string, Slice>();
-  const found = new Map<CompiledPolicy[], Slice>();
   return (agent, serverWorkload) => {
-    const members = index.get(serverWorkload)?.get(agent);
-    if (members === undefined) return undefined;
-    return entryOf(found, members, () => {
-      const key = sha256(members.map(({ id }) => hashes.get(id)!));
-      return entryOf(shared, key, () => ({
-        key,
-        policies: new Map(members.map((policy) => [policy.id, policy])),
-        conditions: conditions.of(members.flatMap(conditionsNamedBy)),
-        cedar: Object.fromEntries(members.map(({ id, cedar }) => [id, cedar])),
-        hasDryRun: members.some(({ isDryRun }) => isDryRun === true),
-      }));
-    });
+    const chain = index.get(serverWorkload)?.get(agent);
+    return chain === undefined
+      ? undefined
+      : (chain.slice ??= sliceWith(membersIn(chain), hashes, conditions));
   };
+}
+
+function sliceWith(
+  members: readonly CompiledPolicy[],
+  hashes: ReadonlyMap<string, string>,
+  conditions: ConditionsOf,
+): Slice {
+  return {
+    key: sha256(members.map(({ id }) => hashes.get(id)!)),
+    policies: new Map(members.map((policy) => [policy.id, policy])),
+    conditions: conditions.of(members.flatMap(conditionsNamedBy)),
+    cedar: Object.fromEntries(members.map(({ id, cedar }) => [id, cedar])),
+    hasDryRun: members.some(({ isDryRun }) => isDryRun === true),
+  };
+}
+
+/** Policies in their order, the last one first: lists that begin alike share their beginnings, and equal lists are one. */
+interface Members {
+  readonly before: Members | undefined;
+  readonly last: CompiledPolicy;
+  slice: Slice | undefined;
+}
+
+function membersIn(chain: Members): CompiledPolicy[] {
+  const members: CompiledPolicy[] = [];
+  for (let at: Members | undefined = chain; at !== undefined; at = at.before) members.push(at.last);
+  return members.toReversed();
 }
 
 function entryOf<K, V>(map: Map<K, V>, key: K, make: () => V): V {

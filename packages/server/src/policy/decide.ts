@@ -14,12 +14,21 @@ import type { CompiledPolicies, CompiledPolicy, Slice } from "./compile.ts";
 /** Longer strings than these are no honest request, and bound what Cedar's `like` may cost. */
 const MAX_LENGTH = { operation: 100, model: 200, method: 20, path: 8192 } as const;
 
-const MAX_CACHED = 10_000;
+/** Of each of two generations. */
+const MAX_CACHED = 5000;
 /** Longer keys are decided anew each time: bounds the cache to some 20 MB. */
 const MAX_CACHED_KEY = 1000;
 
-/** Identical requests under the same policies; collected together with the policies. */
-const caches = new WeakMap<CompiledPolicies, Map<string, Decision>>();
+/**
+ * Identical requests under the same policies; collected together with the policies. What is asked for again moves to
+ * the younger generation; the older one goes as a whole, since maps whose oldest entries are deleted one by one get slow.
+ */
+interface Cache {
+  young: Map<string, Decision>;
+  old: Map<string, Decision>;
+}
+
+const caches = new WeakMap<CompiledPolicies, Cache>();
 
 /** Decides one request. Never throws. */
 export function decide(compiled: CompiledPolicies, request: AccessRequest): Decision {
@@ -34,20 +43,21 @@ export function decide(compiled: CompiledPolicies, request: AccessRequest): Deci
 function decideOnce(compiled: CompiledPolicies, request: AccessRequest): Decision {
   const cache = cacheOf(compiled);
   const key = keyOf(request);
-  const known = cache.get(key);
+  const known = cache.young.get(key);
   if (known !== undefined) return known;
-  const decision = decideAnew(compiled, request);
-  if (key.length <= MAX_CACHED_KEY && !isError(decision)) {
-    const [oldest] = cache.keys();
-    if (cache.size >= MAX_CACHED && oldest !== undefined) cache.delete(oldest);
-    cache.set(key, decision);
-  }
+  const decision = cache.old.get(key) ?? decideAnew(compiled, request);
+  if (key.length <= MAX_CACHED_KEY && !isError(decision)) keep(cache, key, decision);
   return decision;
 }
 
-function cacheOf(compiled: CompiledPolicies): Map<string, Decision> {
+function keep(cache: Cache, key: string, decision: Decision): void {
+  if (cache.young.size >= MAX_CACHED) [cache.old, cache.young] = [cache.young, new Map()];
+  cache.young.set(key, decision);
+}
+
+function cacheOf(compiled: CompiledPolicies): Cache {
   let cache = caches.get(compiled);
-  if (cache === undefined) caches.set(compiled, (cache = new Map()));
+  if (cache === undefined) caches.set(compiled, (cache = { young: new Map(), old: new Map() }));
   return cache;
 }
 
