@@ -38,10 +38,11 @@ export const learn: Command = {
     const { Learner, learnedYaml, loadProfiles, OperationPaths, policySet, ResourceSet } =
       await import("@postern/server/rehearsal");
     const resources = (await resourcesInForce(invocation)) ?? ResourceSet.empty;
-    const learner = new Learner(new OperationPaths(resources, loadProfiles()), {
-      includeDenied: flags["include-denied"] === true,
-      generalise: flags["generalise"] === true,
-    });
+    const learner = new Learner(
+      new OperationPaths(resources, loadProfiles()),
+      { includeDenied: flags["include-denied"] === true, generalise: flags["generalise"] === true },
+      (policy) => resources.get("AccessPolicy", policy)?.spec.approval,
+    );
     await requireVerified(
       { ...invocation, flags: { ...flags, agent } },
       await openLog(invocation),

@@ -175,8 +175,14 @@ async function decide(
   if (!matched.ok) return matched;
   progress.matched = matched.value;
   const { snapshot } = parts.controlPlane;
-  const conditions = snapshot.conditionsOf(identified.value.agent, workload.value.name);
-  const withBody = await readForConditions(matched.value, exchange.request, conditions, progress.share);
+  const whose = [identified.value.agent, workload.value.name] as const;
+  const withBody = await readForConditions(
+    matched.value,
+    exchange.request,
+    snapshot.conditionsOf(...whose),
+    progress.share,
+    snapshot.dryRunConditionsOf?.(...whose),
+  );
   if (!withBody.ok) return withBody;
   const again = (whole: MatchedRequest): Promise<Result<Decided, Refusal>> =>
     decideNow(identified.value, whole, caller, parts, progress, headers);

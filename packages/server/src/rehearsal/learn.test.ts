@@ -7,7 +7,7 @@ import { decide } from "../policy/decide.ts";
 import type { RecordedDecision } from "../policy/recorded-decision.ts";
 import { loadProfiles } from "../profiles/profile.ts";
 import { ResourceSet } from "../resources/resource-set.ts";
-import { Learner, type LearnOptions } from "./learn.ts";
+import { type Approval, Learner, type LearnOptions } from "./learn.ts";
 import { learnedYaml } from "./learned-yaml.ts";
 import { OperationPaths } from "./operation-paths.ts";
 import { policySet } from "./policy-set.ts";
@@ -107,6 +107,59 @@ describe("what is learned", () => {
   it("is the same whatever the order in which it was seen", () => {
     const decisions = UNIVERSE.map((asked) => seen(asked));
     expect(learn(decisions.toReversed()).text).toBe(learn(decisions).text);
+  });
+
+  it("has no value that could be left out", () => {
+    fc.assert(
+      fc.property(fc.subarray([...UNIVERSE], { minLength: 1, maxLength: 12 }), (some) => {
+        const lines = learn(some.map((asked) => seen(asked))).text.split("\n");
+        for (const [index, line] of lines.entries()) {
+          const isAlone = [lines[index - 1], lines[index + 1]].every((near) => !near?.startsWith("      - "));
+          if (!line.startsWith("      - ") || isAlone) continue;
+          const rest = lines.toSpliced(index, 1).join("\n");
+          expect(allowedBy(rest).length, line).toBeLessThan(some.length);
+        }
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  it("takes the fewer policies where joining by operation and by model differ", () => {
+    const asked = (operation: string, model: string) =>
+      request("openai", "POST", `/v1/${operation.replace(".", "/")}`, operation, model);
+    const some = [
+      asked("chat.completions", "gpt-4o"),
+      asked("embeddings", "gpt-5"),
+      ...["gpt-4o", "gpt-5"].map((model) => asked("responses", model)),
+    ];
+    const { text, policies } = learn(some.map((each) => seen(each)));
+    expect(policies).toBe(2);
+    expect(allowedBy(text)).toHaveLength(4);
+    expect(learn(some.filter(({ model }) => model === "gpt-5").map((each) => seen(each))).policies).toBe(1);
+  });
+
+  it("still asks the persons that the policies asked which allowed it", () => {
+    const approval: Approval = {
+      ...{ approvers: ["alice"], needed: 1, when: "always", ownerMayApprove: false },
+      ...{ wait: 5, expiresAfter: 900, validFor: 900, uses: 1 },
+    };
+    const rules: Record<string, Approval> = {
+      asks: approval,
+      same: approval,
+      two: { ...approval, approvers: ["bob"] },
+    };
+    const learned = (...policies: string[]) => {
+      const learner = new Learner(paths, EXACT, (policy) => rules[policy]);
+      learner.add(seen(UNIVERSE[0]!, { policies: ["free"], time: 1 }));
+      learner.add(seen(UNIVERSE[0]!, { policies }));
+      const { text } = learnedYaml(learner.result(), { agent: "a", credentialOf: () => undefined });
+      const set = policySet(ResourceSet.empty, [{ name: "learned.yaml", text }]);
+      if (!set.ok) throw new Error(JSON.stringify(set.reason));
+      return set.value.resources.all("AccessPolicy").map(({ spec }) => spec.approval);
+    };
+    expect(learned("free")).toEqual([undefined]);
+    expect(learned("asks", "same", "free")).toEqual([approval]);
+    expect(learned("asks", "two")).toEqual([approval, rules["two"]]);
   });
 
   it("says how often each was used, and joins what goes together", () => {

@@ -5,6 +5,8 @@
  * Smallest in what it allows: exactly what was seen and nothing beside it, unless generalising was asked for. Every field of
  * an `allow` holds for every value of the others, so what was seen is cut into blocks in which that is true.
  */
+import type { ResourceOf } from "@postern/contract";
+import canonicalize from "canonicalize";
 import type { RecordedDecision } from "../policy/recorded-decision.ts";
 import type { OperationPaths, PathNeed } from "./operation-paths.ts";
 
@@ -26,6 +28,8 @@ export interface Seen {
   credentialProvider?: string;
   /** Names of the AccessConditions that held each time. */
   conditions: readonly string[];
+  /** The policies that allowed the newest. */
+  policies: readonly string[];
   count: number;
   denied: number;
   lastTime: number;
@@ -44,8 +48,15 @@ export interface Block {
   readonly paths: readonly string[];
   readonly pathPatterns: readonly string[];
   readonly conditions: readonly string[];
+  /** What the policies that allowed it ask persons: all of it, as with those policies. */
+  readonly approvals: readonly Approval[];
   readonly seen: readonly Seen[];
 }
+
+export type Approval = NonNullable<ResourceOf<"AccessPolicy">["spec"]["approval"]>;
+
+/** What an access policy that is there asks persons. */
+export type ApprovalOf = (policy: string) => Approval | undefined;
 
 export interface Learned {
   readonly blocks: readonly Block[];
@@ -62,14 +73,16 @@ const MOST_SEEN = 50_000;
 export class Learner {
   readonly #paths: OperationPaths;
   readonly #options: LearnOptions;
+  readonly #approvalOf: ApprovalOf;
   readonly #seen = new Map<string, Seen>();
   readonly #left: Record<string, number> = {};
   #requests = 0;
   #firstTime = Number.POSITIVE_INFINITY;
   #lastTime = 0;
 
-  constructor(paths: OperationPaths, options: LearnOptions) {
+  constructor(paths: OperationPaths, options: LearnOptions, approvalOf: ApprovalOf = () => undefined) {
     this.#paths = paths;
+    this.#approvalOf = approvalOf;
     this.#options = options;
   }
 
@@ -88,7 +101,7 @@ export class Learner {
     if (seen === undefined) {
       if (this.#seen.size >= MOST_SEEN) return this.#leave("too_many_kinds");
       seen = {
-        ...{ serverWorkload, method, path: need, count: 0, denied: 0, lastTime: 0, conditions },
+        ...{ serverWorkload, method, path: need, count: 0, denied: 0, lastTime: 0, conditions, policies: [] },
         ...(operation === undefined ? {} : { operation }),
         ...(model === undefined ? {} : { model }),
       };
@@ -100,6 +113,7 @@ export class Learner {
     seen.conditions = seen.conditions.filter((name) => conditions.includes(name));
     const provider = decision.credentialProvider ?? decision.dryRun?.credentialProvider;
     if (provider !== undefined) seen.credentialProvider = provider;
+    if (decision.outcome === "allow") seen.policies = decision.policies;
   }
 
   result(): Learned {
@@ -107,6 +121,7 @@ export class Learner {
       blocks: blocksOf(
         [...this.#seen].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, seen]) => seen),
         this.#paths,
+        this.#approvalOf,
       ),
       requests: this.#requests,
       firstTime: this.#firstTime,
@@ -142,26 +157,36 @@ const ID = /\/(\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=[^/]*\d)[A-Za-z0
 /** The longest list that an `allow` takes. */
 const MOST_LISTED = 200;
 
-function blocksOf(all: readonly Seen[], paths: OperationPaths): Block[] {
-  // First what has the same operation, model and so on gets all its paths, then what has the same paths all its models,
-  // then what has the same paths and models all its operations: each step joins only what is equal in all the rest.
-  const single = all.map((seen) => blockOf(seen, paths));
-  const byPaths = merge(single, "paths", "pathPatterns");
-  const byModels = merge(byPaths, "models");
+function blocksOf(all: readonly Seen[], paths: OperationPaths, approvalOf: ApprovalOf): Block[] {
+  const byPaths = merge(
+    all.map((seen) => blockOf(seen, paths, approvalOf)),
+    "paths",
+    "pathPatterns",
+  );
+  // Which of the two comes first makes no difference to what is allowed, only to how many policies it takes.
+  const [one, other] = [joinedBy("models", byPaths), joinedBy("what", byPaths)];
+  const fewest = other.length < one.length ? other : one;
+  return fewest.flatMap(split).toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
+}
+
+/** Each step joins only what is equal in all the rest, so that nothing is combined that was not seen together. */
+function joinedBy(first: "models" | "what", blocks: readonly Block[]): Block[] {
+  return first === "models" ? byWhat(merge(blocks, "models")) : merge(byWhat(blocks), "models");
+}
+
+function byWhat(blocks: readonly Block[]): Block[] {
   // A path says which operation it is: operations with paths of their own would make pairs that never occur.
-  const isFree = ({ paths: listed, pathPatterns }: Block): boolean =>
-    listed.length + pathPatterns.length === 0;
-  const merged = [
-    ...merge(byModels.filter(isFree), "operations"),
+  const isFree = (block: Block): boolean => block.paths.length + block.pathPatterns.length === 0;
+  return [
+    ...merge(blocks.filter(isFree), "operations"),
     ...merge(
-      byModels.filter((block) => !isFree(block)),
+      blocks.filter((block) => !isFree(block)),
       "methods",
     ),
   ];
-  return merged.flatMap(split).toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1));
 }
 
-function blockOf(seen: Seen, operationPaths: OperationPaths): Block {
+function blockOf(seen: Seen, operationPaths: OperationPaths, approvalOf: ApprovalOf): Block {
   const { serverWorkload, operation, model, method, path, credentialProvider } = seen;
   const couldHave = operation !== undefined && operationPaths.canHaveModel(serverWorkload, operation);
   return {
@@ -174,8 +199,17 @@ function blockOf(seen: Seen, operationPaths: OperationPaths): Block {
     paths: path.kind === "exact" ? [path.path] : [],
     pathPatterns: path.kind === "pattern" ? [path.pattern] : [],
     conditions: seen.conditions,
+    approvals: approvalsOf(seen, approvalOf),
     seen: [seen],
   };
+}
+
+/** Two policies that ask the same ask once. */
+function approvalsOf({ policies }: Seen, approvalOf: ApprovalOf): Approval[] {
+  const all = policies.flatMap((policy) => approvalOf(policy) ?? []);
+  return [...new Map(all.map((approval) => [canonicalize(approval) ?? "", approval]))]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, approval]) => approval);
 }
 
 type ListField = (typeof FIELDS)[number];
@@ -203,8 +237,9 @@ const FIELDS = ["operations", "models", "methods", "paths", "pathPatterns"] as c
 
 function keyOf(block: Block, without: readonly ListField[] = []): string {
   const lists = FIELDS.map((field) => (without.includes(field) ? 0 : (block[field] ?? null)));
-  const { serverWorkload, credentialProvider, conditions, isWithoutModel } = block;
-  return JSON.stringify([serverWorkload, credentialProvider ?? null, conditions, isWithoutModel, lists]);
+  const { serverWorkload, credentialProvider, conditions, approvals, isWithoutModel } = block;
+  const rest = [conditions, isWithoutModel, approvals];
+  return JSON.stringify([serverWorkload, credentialProvider ?? null, ...rest, lists]);
 }
 
 const sorted = (values: readonly string[]): string[] =>

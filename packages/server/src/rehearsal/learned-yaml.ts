@@ -2,7 +2,7 @@
 /** How do the blocks that were learned read as access policies that can be applied as they are? */
 import { type Expr, policyToText } from "@cedar-policy/cedar-wasm/nodejs";
 import { AGENT_TYPE, CALL_ACTION, serverWorkloadUid } from "../policy/cedar-schema.ts";
-import { type Block, type Learned, type Seen, valueOf } from "./learn.ts";
+import { type Approval, type Block, type Learned, type Seen, valueOf } from "./learn.ts";
 
 export interface YamlOptions {
   readonly agent: string;
@@ -29,7 +29,10 @@ export function learnedYaml(learned: Learned, options: YamlOptions): LearnedYaml
       left["no_credential_provider"] = (left["no_credential_provider"] ?? 0) + total(block.seen);
       continue;
     }
-    documents.push(documentOf(block, credential, nameFor(block, options, names), options.agent));
+    // A policy has one question; with two policies both are asked.
+    const asks = block.approvals.length === 0 ? [undefined] : block.approvals;
+    for (const approval of asks)
+      documents.push(documentOf(block, credential, nameFor(block, options, names), options.agent, approval));
   }
   return {
     text: [headOf(learned, left, options.agent), ...documents].join("---\n"),
@@ -77,7 +80,13 @@ function nameFor({ serverWorkload }: Block, { agent, name }: YamlOptions, taken:
   }
 }
 
-function documentOf(block: Block, credential: string, name: string, agent: string): string {
+function documentOf(
+  block: Block,
+  credential: string,
+  name: string,
+  agent: string,
+  approval: Approval | undefined,
+): string {
   const { seen, serverWorkload, conditions } = block;
   const denied = seen.reduce((sum, one) => sum + one.denied, 0);
   const head = [
@@ -89,6 +98,9 @@ function documentOf(block: Block, credential: string, name: string, agent: strin
     `  serverWorkload: ${serverWorkload}`,
     `  credentialProvider: ${credential}`,
     ...(conditions.length === 0 ? [] : [`  conditions: [${conditions.join(", ")}] # held each time`]),
+    ...(approval === undefined
+      ? []
+      : [`  approval: ${JSON.stringify(approval)} # as the policy that allowed it asks`]),
   ];
   return `${[...head, ...(block.isWithoutModel ? cedarLines(block) : allowLines(block))].join("\n")}\n`;
 }

@@ -20,18 +20,28 @@ import { isJson, type MatchedRequest, refusedBody } from "./4-match-server-workl
 import { accessRequestOf } from "./5-decide.ts";
 import type { Refusal } from "./refusal.ts";
 
-/** The same request, with its body where a condition reads it. A body that is no plain JSON is left as it is. */
+/**
+ * The same request, with its body where a condition reads it. A body that is no plain JSON is left as it is. For a
+ * policy in dry-run no body is read: it could be too large, and then stop what the policy must not stop.
+ * `inDryRun` has those that are enforced, too.
+ */
 export function readForConditions(
   matched: MatchedRequest,
   request: RawRequest,
   conditions: readonly CompiledCondition[],
   share: BodyShare,
+  inDryRun: readonly CompiledCondition[] = [],
 ): Result<MatchedRequest, Refusal> | Promise<Result<MatchedRequest, Refusal>> {
-  const pointers = conditions.flatMap(({ bodyPointers }) => bodyPointers);
+  const enforced = pointersOf(conditions);
+  if (enforced.length === 0 && (inDryRun.length === 0 || matched.body === undefined)) return ok(matched);
+  const pointers = inDryRun.length === 0 ? enforced : pointersOf(inDryRun);
   if (pointers.length === 0) return ok(matched);
   if (!hasBody(request) || !isJson(request.headers) || asksForUpgrade(request.headers)) return ok(matched);
   return readAt(pointers, matched, request, share);
 }
+
+const pointersOf = (conditions: readonly CompiledCondition[]): readonly string[] =>
+  conditions.flatMap(({ bodyPointers }) => bodyPointers);
 
 async function readAt(
   pointers: readonly string[],
