@@ -336,7 +336,7 @@ describe("nobody says yes to their own request", () => {
   });
 
   it("alone, where two have to", async () => {
-    const bob = 'kind: Approver\nmetadata: { name: bob }\nspec: { identities: ["slack:UBOB"] }\n---\n';
+    const bob = 'kind: Approver\nmetadata: { name: bob }\nspec: { identities: ["slack:T1/UBOB"] }\n---\n';
     await postern.apply(bob + resources({ needed: 2, approvers: ["ann", "bob"] }));
     const { approval } = await ask("two persons");
     expect(await say("approve", approval!.id)).toMatchObject({ code: 0 });

@@ -206,7 +206,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.until": "`time`: the last day on which it can hold.",
   "AccessCondition.holidays": "`time`: days on which it does not hold.",
   "Approver.identities":
-    "How the person is recognised: `uid:NUMBER`, an account that may open the operators' socket, or `slack:MEMBERID`. One belongs to one person only.",
+    "How the person is recognised: `uid:NUMBER`, an account that may open the operators' socket, or `slack:TEAM/MEMBER`, the ids of a Slack workspace and of a member of it. One belongs to one person only.",
   "Budget.appliesTo": "Which requests it counts. Every field that is there must hold.",
   "Budget.appliesTo.agents": "Names of agents.",
   "Budget.appliesTo.owners": "Teams: agents with one of these as `spec.owner`.",

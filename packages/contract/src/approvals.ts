@@ -3,12 +3,12 @@
 import { z } from "zod";
 import { resourceName } from "./resource-name.ts";
 
-/** How a person is recognised: an account of the server's machine, or a member of a Slack workspace. */
+/** How a person is recognised: an account of the server's machine, or a member of a Slack workspace: members' ids are unique within one only. */
 const identity = z
   .string()
   .regex(
-    /^(uid:(0|[1-9][0-9]{0,9})|slack:[A-Z0-9]{2,30})$/,
-    "write uid:NUMBER for an account, or slack:MEMBERID, such as slack:U024BE7LH",
+    /^(uid:(0|[1-9][0-9]{0,9})|slack:[A-Z0-9]{2,30}\/[A-Z0-9]{2,30})$/,
+    "write uid:NUMBER for an account, or slack:TEAM/MEMBER, such as slack:T024BE7LD/U024BE7LH",
   );
 
 /** One person. Whoever has two ways to say yes is still one. */

@@ -137,8 +137,8 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       ? undefined
       : new OwnSvid({ issuer: identity.issuer, record: identity.record, hosts: hostsOf(config), clock, log });
   const knownSecrets = new KnownSecrets(vault);
-  const approvals = setUpApprovals({
-    ...{ storage, clock, log, audit: record, resources },
+  const approvals = await setUpApprovals({
+    ...{ config, storage, vault, clock, log, audit: record, resources },
     runs: () => desk.processes,
   });
   // Ahead of the first request; where it fails, that request says so.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ApproveRequest, ApprovalDetails, ApprovalsResponse, ApprovalSummary } from "@postern/contract";
+import { visible } from "@postern/server/visible-text";
 import { type Command, type Invocation, oneWord, stringFlag, UsageError } from "../command.ts";
 import { positiveCount, secondsOf } from "../spans.ts";
-import { quotedBytes, visible } from "../visible-text.ts";
+import { quotedBytes } from "../quoted-text.ts";
 
 const list: Command = {
   name: "approvals list",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { GrantRequest, GrantsResponse, GrantSummary } from "@postern/contract";
+import { visible } from "@postern/server/visible-text";
 import { type Command, listFlag, oneWord, stringFlag, UsageError } from "../command.ts";
 import { positiveCount, secondsOf } from "../spans.ts";
-import { visible } from "../visible-text.ts";
 
 const grant: Command = {
   name: "grant",

@@ -21,6 +21,7 @@ const SWITCHES = [
 ];
 
 const TIMES = ["max-snapshot-age", "answer-timeout", "silence-timeout"];
+const APPROVALS = ["approvals-listen", "approvals-webhook", "approvals-signing-secret"];
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
 const FACTS = ["geoip-file", "public-address"];
 const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl", "gateway-listen", "workload-api-socket"];
@@ -119,6 +120,27 @@ export const up: Command = {
       value: "ADDRESS",
       help: "the address under which others see this machine, for conditions (default: those of its interfaces)",
     },
+    "approvals-listen": {
+      type: "string",
+      value: "ADDRESS",
+      help: "take signed clicks on approvals: PORT on the loopback, ADDRESS:PORT, or unix:/PATH (default: nowhere)",
+    },
+    "approvals-webhook": {
+      type: "string",
+      value: "SECRET",
+      help: "send each question as a Slack message to the URL that this secret of the vault holds (default: none)",
+    },
+    "approvals-webhook-network": {
+      type: "string",
+      multiple: true,
+      value: "NETWORK",
+      help: "special-purpose network that the webhook may be in, such as 10.0.0.0/8; may be repeated (default: none)",
+    },
+    "approvals-signing-secret": {
+      type: "string",
+      value: "SECRET",
+      help: "name of the secret of the vault that signs messages and clicks; needed with the two above",
+    },
     "log-level": {
       type: "string",
       value: "LEVEL",
@@ -141,9 +163,12 @@ export const up: Command = {
       ...BUNDLE_ENDPOINT,
       ...FACTS,
       ...TELEMETRY,
+      ...APPROVALS,
     ])
       if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
     for (const name of listFlag(flags["gateway-name"])) words.push("--gateway-name", name);
+    for (const network of listFlag(flags["approvals-webhook-network"]))
+      words.push("--approvals-webhook-network", network);
     // The server takes this process's place, so that signals and exit code are its own.
     process.execve!(
       process.execPath,

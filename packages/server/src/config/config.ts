@@ -33,6 +33,17 @@ export interface Config {
   readonly geoipFile: string | undefined;
   /** The address under which others see this machine; absent: those of its interfaces. */
   readonly publicAddress: string | undefined;
+  /** Persons who are not at this machine: where their clicks come in, where questions are sent, and what signs both. */
+  readonly approvals:
+    | {
+        readonly listen: ListenAddress | undefined;
+        /** Names of secrets of the vault: the webhook's URL, and what signs messages and clicks. */
+        readonly webhook: string | undefined;
+        readonly signingSecret: string;
+        /** Special-purpose networks that the webhook may be in. */
+        readonly networks: readonly string[];
+      }
+    | undefined;
   readonly strictAudit: boolean;
   /** SPIFFE trust domain in which this server issues identities; absent: it issues none. */
   readonly trustDomain: string | undefined;
@@ -86,6 +97,10 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "otlp-endpoint": { type: "string" },
       "geoip-file": { type: "string" },
       "public-address": { type: "string" },
+      "approvals-listen": { type: "string" },
+      "approvals-webhook": { type: "string" },
+      "approvals-webhook-network": { type: "string", multiple: true },
+      "approvals-signing-secret": { type: "string" },
       "log-level": { type: "string" },
       verbose: { type: "boolean" },
     },
@@ -117,6 +132,12 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     otlpEndpoint: collector(values["otlp-endpoint"] ?? environment["OTEL_EXPORTER_OTLP_ENDPOINT"]),
     geoipFile: values["geoip-file"] === undefined ? undefined : resolve(values["geoip-file"]),
     publicAddress: publicAddress(values["public-address"]),
+    approvals: approvalChannel(
+      listenAddress(values["approvals-listen"], "--approvals-listen"),
+      values["approvals-webhook"],
+      values["approvals-signing-secret"],
+      values["approvals-webhook-network"] ?? [],
+    ),
     strictAudit: values["strict-audit"] ?? false,
     json: values.json ?? false,
     logLevel: logLevel(values["log-level"] ?? (values.verbose === true ? "debug" : "warn")),
@@ -124,13 +145,40 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
   });
 }
 
-function listenAddress(text: string | undefined): ListenAddress | undefined {
+function listenAddress(text: string | undefined, flag = "--metrics-listen"): ListenAddress | undefined {
   if (text === undefined) return undefined;
   const path = /^unix:(.+)$/.exec(text)?.[1];
   if (path !== undefined && isAbsolute(path)) return { path };
   const address = addressAndPort(text);
   if (address !== undefined) return address;
-  throw new Error("give --metrics-listen as PORT, ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path");
+  throw new Error(`give ${flag} as PORT, ADDRESS:PORT, [ADDRESS]:PORT or unix:/absolute/path`);
+}
+
+function approvalChannel(
+  listen: ListenAddress | undefined,
+  webhook: string | undefined,
+  signingSecret: string | undefined,
+  networks: readonly string[],
+): Config["approvals"] {
+  if (webhook === undefined && networks.length > 0)
+    throw new Error("give --approvals-webhook with --approvals-webhook-network");
+  if (listen === undefined && webhook === undefined) {
+    if (signingSecret === undefined) return undefined;
+    throw new Error("give --approvals-webhook or --approvals-listen with --approvals-signing-secret");
+  }
+  if (signingSecret === undefined)
+    throw new Error(
+      "give --approvals-signing-secret, the name of a secret of the vault, with --approvals-webhook and --approvals-listen",
+    );
+  return { listen, webhook, signingSecret, networks: networks.map(network) };
+}
+
+/** Such as `10.0.0.0/8`. */
+function network(text: string): string {
+  const [address = "", bits = ""] = text.split("/", 2);
+  const most = isIP(address) === 6 ? 128 : 32;
+  if (isIP(address) !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= most) return text;
+  throw new Error("give --approvals-webhook-network as ADDRESS/BITS, such as 10.0.0.0/8");
 }
 
 function bundleEndpoint(

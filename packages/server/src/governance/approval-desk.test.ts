@@ -35,7 +35,7 @@ const resource = (kind: string, name: string, spec: object): Resource =>
 
 function given(approval: object, owner?: string): void {
   resources = new ResourceSet([
-    resource("Approver", "ann", { identities: ["uid:1", "slack:UANN"] }),
+    resource("Approver", "ann", { identities: ["uid:1", "slack:T1/UANN"] }),
     resource("Approver", "bob", { identities: ["uid:2"] }),
     resource("Approver", "eve", { identities: ["uid:3"] }),
     resource("Agent", "a", {
@@ -115,14 +115,14 @@ const changes = (): unknown[] => events.map(({ unmapped }) => unmapped["change"]
 describe("who may say yes", () => {
   it("is nobody whom the policy does not name, whoever else it is", async () => {
     const id = await idOf(question());
-    for (const identity of ["uid:3", "uid:0", "uid:1000", "slack:UEVE"])
+    for (const identity of ["uid:3", "uid:0", "uid:1000", "slack:T1/UEVE"])
       expect((await say(id, "approve", identity, true)).ok).toBe(false);
     expect(events).toEqual([]);
     expect(await desk.ask(question())).toMatchObject({ status: "pending" });
   });
 
   it("is not the owner of the agent, by name or by identity", async () => {
-    for (const owner of ["ann", "uid:1", "slack:UANN"]) {
+    for (const owner of ["ann", "uid:1", "slack:T1/UANN"]) {
       given({}, owner);
       // eslint-disable-next-line no-await-in-loop
       const said = await say(await idOf(question(owner)), "approve", "uid:1");
@@ -143,7 +143,7 @@ describe("who may say yes", () => {
     given({ needed: 2 });
     const id = await idOf(question());
     expect(await say(id, "approve", "uid:1")).toMatchObject({ ok: true, value: { state: "pending" } });
-    expect((await say(id, "approve", "slack:UANN")).ok).toBe(false);
+    expect((await say(id, "approve", "slack:T1/UANN")).ok).toBe(false);
     expect(await desk.ask(question())).toMatchObject({ status: "pending" });
     expect(await say(id, "approve", "uid:2")).toMatchObject({ ok: true, value: { state: "approved" } });
     expect(await desk.ask(question())).toEqual({ status: "released", id, by: ["ann", "bob"] });

@@ -61,7 +61,7 @@ describe("rulesFor", () => {
 });
 
 describe("isContent", () => {
-  const ann = { name: "ann", identities: ["uid:1", "slack:UANN"] };
+  const ann = { name: "ann", identities: ["uid:1", "slack:T1/UANN"] };
   const bob = { name: "bob", identities: ["uid:2"] };
   const eve = { name: "eve", identities: ["uid:3"] };
   const two: Pick<ApprovalRule, "approvers" | "needed" | "ownerMayApprove"> = {
@@ -71,7 +71,7 @@ describe("isContent", () => {
   };
 
   it("counts a person once, however often and by whatever way they say yes", () => {
-    expect(isContent(two, [ann, ann, { ...ann, identities: ["slack:UANN"] }], undefined)).toBe(false);
+    expect(isContent(two, [ann, ann, { ...ann, identities: ["slack:T1/UANN"] }], undefined)).toBe(false);
     expect(isContent(two, [ann, bob], undefined)).toBe(true);
   });
 
@@ -80,7 +80,7 @@ describe("isContent", () => {
     expect(isContent(two, [ann, eve], undefined)).toBe(false);
   });
 
-  it.each(["ann", "uid:1", "slack:UANN"])(
+  it.each(["ann", "uid:1", "slack:T1/UANN"])(
     "does not count the agent's owner, named %s, unless the policy says so",
     (owner) => {
       expect(mayApprove(two, ann, owner)).toBe(false);

@@ -3,13 +3,16 @@
 import type { ApprovalPorts } from "../api/approval-routes.ts";
 import { objectionTo, type OpenRun } from "../attestation/process/who-asks.ts";
 import { identityOfAccount } from "../audit/approval-events.ts";
+import type { Config } from "../config/config.ts";
 import type { AuditEvent } from "../audit/event-frame.ts";
 import { ApprovalDesk } from "../governance/approval-desk.ts";
 import { GrantDesk } from "../governance/grant-desk.ts";
+import type { Vault } from "../credentials/vault/vault.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { faultFields, type Log } from "../kernel/log.ts";
 import { type ContentKey, contentKey } from "../keys/content-key.ts";
 import type { ResourceSet } from "../resources/resource-set.ts";
+import { type ApprovalChannel, openApprovalChannel } from "./approval-channel.ts";
 import type { Storage } from "./open-storage.ts";
 
 export interface ApprovalParts {
@@ -20,6 +23,8 @@ export interface ApprovalParts {
   resources(): ResourceSet;
   /** Open now: their processes approve nothing. */
   runs(): readonly OpenRun[];
+  readonly config: Pick<Config, "approvals">;
+  readonly vault: Vault;
 }
 
 const SWEEP_EVERY = 30_000;
@@ -30,8 +35,9 @@ export interface ApprovalsSetUp {
   close(): void;
 }
 
-export function setUpApprovals(parts: ApprovalParts): ApprovalsSetUp {
+export async function setUpApprovals(parts: ApprovalParts): Promise<ApprovalsSetUp> {
   const { clock, log, storage } = parts;
+  let channel: ApprovalChannel | undefined;
   let key: Promise<ContentKey> | undefined;
   const shared = {
     ...{ clock, resources: () => parts.resources() },
@@ -41,6 +47,7 @@ export function setUpApprovals(parts: ApprovalParts): ApprovalsSetUp {
   const desk = new ApprovalDesk({
     ...{ ...shared, grants },
     store: storage.store.approvals,
+    asked: (approval) => channel?.asked(approval),
     // Made with the first question: who asks nobody has none.
     contentKey: () => {
       key ??= contentKey("approvals", storage.store.keys, storage.keys);
@@ -48,13 +55,21 @@ export function setUpApprovals(parts: ApprovalParts): ApprovalsSetUp {
       return key;
     },
   });
+  const { evidence } = storage.store;
+  const settings = parts.config.approvals;
+  if (settings !== undefined)
+    channel = await openApprovalChannel(settings, { desk, vault: parts.vault, evidence, clock, log });
   const sweep = setInterval(() => {
     desk
       .sweep()
       .catch((error: unknown) => log.write("error", "approvals could not be swept", faultFields(error)));
   }, SWEEP_EVERY);
   sweep.unref();
-  return { desk, ports: portsOf(desk, grants, parts), close: () => clearInterval(sweep) };
+  const close = (): void => {
+    clearInterval(sweep);
+    channel?.close();
+  };
+  return { desk, ports: portsOf(desk, grants, parts), close };
 }
 
 const portsOf = (desk: ApprovalDesk, grants: GrantDesk, { runs }: ApprovalParts): ApprovalPorts => {

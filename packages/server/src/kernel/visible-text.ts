@@ -9,18 +9,3 @@ const named = (character: string): string => `\\u{${character.codePointAt(0)!.to
 
 /** On one line. A backslash stays: the escapes cannot be told from text that spells them, but hide nothing. */
 export const visible = (text: string): string => text.replaceAll(DECEIVING, named);
-
-/** Lines of the text, each behind a margin, so that none can pass for a line of ours. */
-export const quotedLines = (text: string, margin = "  | "): string =>
-  text
-    .split("\n")
-    .map((line) => margin + visible(line.replaceAll("\t", "    ")))
-    .join("\n");
-
-/** Bytes as text where they are UTF-8, else in hex. */
-export function quotedBytes(bytes: Buffer, margin = "  | "): string {
-  const text = bytes.toString("utf8");
-  if (Buffer.from(text, "utf8").equals(bytes)) return quotedLines(text, margin);
-  const hex = bytes.toString("hex");
-  return `${margin}(not text; in hex)\n${hex.replaceAll(/.{1,64}/g, (line) => `${margin}${line}\n`).trimEnd()}`;
-}

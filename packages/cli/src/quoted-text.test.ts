@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
-import { quotedBytes, quotedLines, visible } from "./visible-text.ts";
+import { visible } from "@postern/server/visible-text";
+import { quotedBytes, quotedLines } from "./quoted-text.ts";
 
 describe("what an agent wrote", () => {
   it.each([
