@@ -9,6 +9,7 @@ import { cliPage } from "./cli-page.ts";
 import { firstCells, markdownFiles, ROOT, sectionsOf } from "./markdown.ts";
 import { FIELD_NOTES, KIND_NOTES } from "./resource-notes.ts";
 import { resourceKinds, resourcesPage } from "./resources-page.ts";
+import { spiffePage } from "./spiffe-page.ts";
 
 const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
 const pages = markdownFiles();
@@ -43,6 +44,10 @@ describe("pages that are made from code", () => {
 
   it("docs/resources.md has every kind and field", async () => {
     expect(read("docs/resources.md"), "run `npm run docs`").toBe(await resourcesPage());
+  });
+
+  it("docs/spiffe.md has every rule", async () => {
+    expect(read("docs/spiffe.md"), "run `npm run docs`").toBe(await spiffePage());
   });
 
   it("every field has a note, and every note a field", () => {

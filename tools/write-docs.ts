@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { cliPage } from "./cli-page.ts";
 import { ROOT } from "./markdown.ts";
 import { resourcesPage } from "./resources-page.ts";
+import { spiffePage } from "./spiffe-page.ts";
 
 writeFileSync(join(ROOT, "docs/cli.md"), await cliPage());
 writeFileSync(join(ROOT, "docs/resources.md"), await resourcesPage());
+writeFileSync(join(ROOT, "docs/spiffe.md"), await spiffePage());

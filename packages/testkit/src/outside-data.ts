@@ -3,7 +3,7 @@
  * Where is the test data that others have published and that is no part of this repository?
  *
  * In the folder that `POSTERN_TEST_DATA` names, else in `../shared/data` beside the checkout. Tests that need it are
- * skipped where it is missing; with `POSTERN_REQUIRE_TEST_DATA=1` that is a failure.
+ * skipped where it is missing; with `POSTERN_REQUIRE_TEST_DATA` set to anything that is a failure.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ export function outsideData(name: string, published: string): string | undefined
   const folder = join(root, name);
   if (existsSync(folder)) return folder;
   const message = `no test data at ${folder}: it is published at ${published}; name its folder in POSTERN_TEST_DATA`;
-  if (process.env["POSTERN_REQUIRE_TEST_DATA"] === "1") throw new Error(message);
+  if ((process.env["POSTERN_REQUIRE_TEST_DATA"] ?? "") !== "") throw new Error(message);
   process.stderr.write(`tests are skipped: ${message}\n`);
   return undefined;
 }
