@@ -14,6 +14,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type Postern, startPostern, stopAllPrograms } from "@postern/testkit";
 import { tryThroughGateway } from "./through-gateway.ts";
+import { tryFederation } from "./try-federation.ts";
 
 const run = promisify(execFile);
 const HERE = fileURLToPath(new URL(".", import.meta.url));
@@ -52,10 +53,11 @@ async function install(folder: string): Promise<Readonly<Record<string, readonly
   }
   await pip(["-r", "requirements.txt"]);
   say("building the Go programs …");
-  const { client, envoy, gateway, peer, library } = programsIn(folder);
+  const { client, envoy, federation, gateway, peer, library } = programsIn(folder);
   const go = await goProgram();
   await run(go, ["build", "-buildvcs=false", "-o", client, "."], { cwd: `${HERE}go` });
   await run(go, ["build", "-buildvcs=false", "-o", envoy, "./envoy"], { cwd: `${HERE}go` });
+  await run(go, ["build", "-buildvcs=false", "-o", federation, "./federation"], { cwd: `${HERE}go` });
   await run(go, ["build", "-buildvcs=false", "-o", peer, "./peer"], { cwd: `${HERE}go` });
   await run(go, ["build", "-buildvcs=false", "-o", gateway, "./gateway"], { cwd: `${HERE}go` });
   say("packing the client library …");
@@ -74,6 +76,7 @@ async function install(folder: string): Promise<Readonly<Record<string, readonly
 const programsIn = (folder: string) => ({
   client: join(folder, "go-client"),
   envoy: join(folder, "go-envoy"),
+  federation: join(folder, "go-federation"),
   peer: join(folder, "go-peer"),
   gateway: join(folder, "go-gateway"),
   library: join(folder, "sdk/dist/sdk/src/index.js"),
@@ -209,8 +212,9 @@ async function main(): Promise<number> {
         `@postern/sdk with go-spiffe, ${node === NODE_22 ? "Node 22" : "this Node"}`,
         tryLibrary(folder, node),
       );
-    const { gateway } = programsIn(folder);
+    const { federation, gateway } = programsIn(folder);
     await attempt("go-spiffe calls an API through the gateway by mTLS", tryThroughGateway(folder, gateway));
+    await attempt("go-spiffe federates in both profiles and both ways", tryFederation(folder, federation));
     const postern = await startPostern({ args: ["--trust-domain", "corp"] });
     try {
       await postern.apply(resources(clients.length));
