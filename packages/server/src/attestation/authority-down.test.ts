@@ -173,7 +173,7 @@ async function outcomeAt(port: number, { evidence, spec }: Vouched): Promise<str
       ? { ...spec, apiServer: { ...reaching.apiServer, ...reach } }
       : reaching;
   const joinTokens = { redeem: async () => undefined };
-  const provider = makeTrustProvider(there as TrustProviderSpec, { clock: systemClock, joinTokens })!;
+  const provider = makeTrustProvider(there, { clock: systemClock, joinTokens })!;
   const attested = await attestEvidence(provider, Buffer.from(evidence()), {
     ...{ kind: spec.kind, provider: "p", clock: systemClock, useOnce: async () => true },
   });
