@@ -9,6 +9,7 @@ export default defineConfig({
           name: "unit",
           include: ["packages/*/src/**/*.test.ts", "fuzz/*.test.ts"],
           testTimeout: 30_000,
+          hookTimeout: 60_000,
         },
       },
       { test: { name: "gates", include: ["tools/**/*.test.ts"], testTimeout: 30_000 } },

@@ -4,7 +4,14 @@ import { copyFileSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { outsideData, type Postern, type StandIns, startPostern, startStandIns } from "@postern/testkit";
+import {
+  outsideData,
+  POSTERN,
+  type Postern,
+  type StandIns,
+  startPostern,
+  startStandIns,
+} from "@postern/testkit";
 import { type AgentConnection, RunningAgent } from "./run-agent.ts";
 import { SocketAgent } from "./run-websocket-agent.ts";
 
@@ -173,10 +180,10 @@ describe("time", () => {
     expect(await decided("2027-03-28T00:30:00Z")).toBe("deny");
     expect(await decided("2027-03-28T01:30:00Z")).toBe("deny");
     expect(await decided("2027-03-29T00:30:00Z")).toBe("allow");
-    // 2027-10-31: 03:00 is followed by 02:00, at 01:00Z.
+    // 2027-10-31: 03:00 is followed by 02:00, at 01:00Z. The clock can be set to a second.
     expect(await decided("2027-10-31T00:30:00Z")).toBe("allow");
     expect(await decided("2027-10-31T01:30:00Z")).toBe("allow");
-    expect(await decided("2027-10-31T02:00:00Z")).toBe("deny");
+    expect(await decided("2027-10-31T02:00:02Z")).toBe("deny");
   });
 });
 
@@ -267,6 +274,84 @@ describe("request", () => {
     const secret = standIns.secrets["openai-key"]!;
     expect((await ask({ user: secret })).said).toBe("access_denied");
     expect(JSON.stringify(await lastEvents())).not.toContain(secret);
+  });
+});
+
+describe("posture", () => {
+  const healthy = { kind: "posture", sources: ["edr"], facts: [{ name: "edr.healthy", equals: true }] };
+  const report = (validFor: string, ...facts: string[]) =>
+    postern.postern(["posture", "report", "machine", "--source", "edr", "--for", validFor, ...facts]);
+
+  it("is unknown before anybody looked; what is healthy passes, and why says by whose word", async () => {
+    await under(healthy);
+    expect((await ask()).said).toBe("access_denied");
+    expect(await lastOf("decision")).toMatchObject({
+      conditions: [{ holds: false, unknown: true, saw: "nobody has said anything of edr.healthy" }],
+    });
+    expect((await report("10m", "edr.healthy=true")).code).toBe(0);
+    const allowed = await ask();
+    expect(allowed.said).toBe(200);
+    expect(await why(allowed.headers)).toContain("edr.healthy is true (edr)");
+    expect((await postern.postern(["posture", "list"])).stdout).toContain("machine  edr  edr.healthy=true");
+    expect(await lastEvents(50)).toContainEqual(
+      expect.objectContaining({ kind: "posture", name: "machine", facts: ["edr.healthy=true"] }),
+    );
+  });
+
+  it("that turns bad cuts what is open, and so does word that grows too old", async () => {
+    await under(healthy);
+    await report("10m", "edr.healthy=true");
+    const infected = await openStream();
+    await report("10m", "edr.healthy=false");
+    await infected.closed();
+    expect((await ask()).said).toBe("access_denied");
+    expect(await lastOf("decision")).toMatchObject({
+      conditions: [{ holds: false, saw: "edr.healthy is false (edr); wanted true" }],
+    });
+    await report("2s", "edr.healthy=true");
+    const stale = await openStream();
+    await stale.closed();
+    const late = await ask();
+    expect(late.said).toBe("access_denied");
+    await report("10m", "edr.healthy=true");
+    expect((await ask()).said).toBe(200);
+  });
+
+  it("by the word of somebody else, of the agent itself, or by a report that has expired is nobody's", async () => {
+    await under(healthy);
+    await report("10m");
+    const said = ["posture", "report", "machine", "--for", "10m"];
+    await postern.postern([...said, "--source", "anybody", "edr.healthy=true"]);
+    const command = [POSTERN, ...said, "--data", postern.folder, "--source", "edr", "edr.healthy=true"];
+    const own = await postern.postern(["run", "--agent", AGENTS[0], "--no-isolate", "--", ...command]);
+    expect(own).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("no agent says how it is") as string,
+    });
+    const old = await postern.postern([
+      ...[...said, "--source", "edr", "edr.healthy=true"],
+      ...["--observed-at", "2026-01-01T00:00:00Z"],
+    ]);
+    expect(old).toMatchObject({ code: 1, stderr: expect.stringContaining("expired already") as string });
+    expect((await ask()).said).toBe("access_denied");
+  });
+
+  it("is what a scanner found, by its own clock", async () => {
+    await under({ kind: "posture", facts: [{ name: "vulnerabilities.critical", max: 0 }] });
+    const scan = join(scratch, "scan.json");
+    const imported = async (severity: string, time: Date) => {
+      const found = [{ VulnerabilityID: "CVE-2026-1", Severity: severity }];
+      const Results = [{ Class: "os-pkgs", Vulnerabilities: found }];
+      writeFileSync(scan, JSON.stringify({ SchemaVersion: 2, CreatedAt: time.toISOString(), Results }));
+      const flags = ["--format", "trivy", "--subject", "machine", "--for", "24h"];
+      return await postern.postern(["posture", "import", scan, ...flags]);
+    };
+    const first = Date.now();
+    expect((await imported("LOW", new Date(first))).code).toBe(0);
+    expect((await ask()).said).toBe(200);
+    expect((await imported("CRITICAL", new Date(first - 1000))).stderr).toContain("seen later");
+    expect((await imported("CRITICAL", new Date())).code).toBe(0);
+    expect((await ask()).said).toBe("access_denied");
   });
 });
 

@@ -197,7 +197,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "CredentialProvider.serverWorkloads":
     "Server workloads that it may be sent to. It is never sent anywhere else.",
   "AccessCondition.kind":
-    "`time`: when it is. `region`: where the caller is. `attested`: what is known of it. `delegation`: in whose name it acts. `request`: what it asks for. `configuration`: system prompt and tools. `runtime`: how confined it runs.",
+    "`time`: when it is. `region`: where the caller is. `attested`: what is known of it. `delegation`: in whose name it acts. `request`: what it asks for. `configuration`: system prompt and tools. `runtime`: how confined it runs. `posture`: how healthy it is, by the word of who looked.",
   "AccessCondition.zone": "`time`: IANA name of the time zone whose clocks count.",
   "AccessCondition.weekdays": "`time`: `monday` to `sunday`; every day where absent.",
   "AccessCondition.hours":
@@ -258,6 +258,14 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "`runtime`: its control group, or one above it, may take no more memory than this.",
   "AccessCondition.maxProcesses":
     "`runtime`: its control group, or one above it, may have no more processes than this.",
+  "AccessCondition.facts":
+    "`posture`: what must have been reported of the caller or its machine, and hold still.",
+  "AccessCondition.facts.name": "Name of the fact, such as `edr.healthy`.",
+  "AccessCondition.facts.equals": "The value, exactly.",
+  "AccessCondition.facts.min": "The least number.",
+  "AccessCondition.facts.max": "The greatest number.",
+  "AccessCondition.sources": "`posture`: whose word counts; everybody's where absent.",
+  "AccessCondition.maxAge": "`posture`: seconds since it was seen, at most, whatever its source says.",
   "AccessCondition.body.pointer": "JSON pointer (RFC 6901), such as `/temperature`.",
   "AccessCondition.body.equals": "The value, exactly: type, and every character as it is sent.",
   "AccessCondition.body.in": "Values of which it must be one.",

@@ -14,6 +14,7 @@ import { grantCommands } from "./commands/grants.ts";
 import { resourceCommands } from "./commands/resources.ts";
 import { learn } from "./commands/learn.ts";
 import { policyCommands } from "./commands/policy.ts";
+import { postureCommands } from "./commands/posture.ts";
 import { review } from "./commands/review.ts";
 import { run } from "./commands/run.ts";
 import { secretCommands } from "./commands/secrets.ts";
@@ -36,6 +37,7 @@ export const commands: readonly Command[] = [
   ...approvalCommands,
   ...grantCommands,
   ...budgetCommands,
+  ...postureCommands,
   attest,
   joinToken,
   ...agentCommands,

@@ -5,6 +5,7 @@
  * A condition says what must hold, never what must not be the case: where nobody can tell, it does not hold.
  */
 import { z } from "zod";
+import { postureFactName } from "./posture.ts";
 
 const date = z.iso.date("write the date as YYYY-MM-DD");
 
@@ -201,6 +202,33 @@ const runtime = z
   })
   .refine((spec) => Object.keys(spec).length > 1, "say how, such as `noNewPrivileges: true`");
 
+/** What somebody who looked must have said. */
+const postureFact = z
+  .strictObject({
+    name: postureFactName,
+    equals: z.union([z.boolean(), z.number().min(-1e15).max(1e15), z.string().max(200)]).optional(),
+    min: bound.optional(),
+    max: bound.optional(),
+  })
+  .refine(
+    ({ equals, min, max }) => (equals === undefined) !== (min === undefined && max === undefined),
+    "say one thing of it: `equals`, or `min` and `max`",
+  );
+
+const posture = z.strictObject({
+  kind: z.literal("posture"),
+  /** Each must be known to be so. */
+  facts: z.array(postureFact).min(1).max(50),
+  /** Whose word counts; everybody's where absent. */
+  sources: z.array(z.string().min(1).max(63)).min(1).max(50).optional(),
+  /** Seconds since it was seen, at most, whatever its source says of how long it holds. */
+  maxAge: z
+    .int()
+    .min(1)
+    .max(7 * 86_400)
+    .optional(),
+});
+
 /** The kinds that are there; which of them a condition is, is said in `spec.kind`. */
 export const accessConditionSpec = z.discriminatedUnion("kind", [
   time,
@@ -210,6 +238,7 @@ export const accessConditionSpec = z.discriminatedUnion("kind", [
   request,
   configuration,
   runtime,
+  posture,
 ]);
 
 export type AccessConditionSpec = z.infer<typeof accessConditionSpec>;

@@ -9,10 +9,12 @@ import { createApiServer } from "./api/router.ts";
 import { approvalRoutes } from "./api/approval-routes.ts";
 import { budgetRoutes } from "./api/budget-routes.ts";
 import { identityRoutes } from "./api/identity-routes.ts";
+import { postureRoutes } from "./api/posture-routes.ts";
 import { operatorRoutes } from "./api/routes.ts";
 import { FederatedBundles } from "./attestation/federation/federated-bundles.ts";
 import { protectMemory } from "./attestation/process/native.ts";
 import { Runs } from "./attestation/process/runs.ts";
+import { objectionToAgent } from "./attestation/process/who-asks.ts";
 import { resourceChangeEvent, secretChangeEvent, serverEvent } from "./audit/change-events.ts";
 import { formatVkey } from "./audit/checkpoint.ts";
 import type { AuditEvent } from "./audit/event-frame.ts";
@@ -24,6 +26,7 @@ import { Gateway } from "./gateway/gateway.ts";
 import type { Snapshot } from "./gateway/ports.ts";
 import { buildSnapshot } from "./gateway/snapshot.ts";
 import { ControlPlane } from "./governance/control-plane.ts";
+import { PostureDesk } from "./governance/posture-desk.ts";
 import { systemClock as clock } from "./kernel/clock.ts";
 import { newId } from "./kernel/ids.ts";
 import { faultFields, type Log } from "./kernel/log.ts";
@@ -99,7 +102,11 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
   let identity: IdentityDesk | undefined;
   let remoteAgents: RemoteAgents | undefined;
   const isStale = (): boolean => watch !== undefined && watch.age() > config.maxSnapshotAge;
-  const facts = new LiveFacts(config, log);
+  const posture = await PostureDesk.open({
+    ...{ store: store.posture, clock, audit: record },
+    changed: () => facts.changed(),
+  });
+  const facts = new LiveFacts(config, { log, posture });
   const endedByCut = new Map<string, number>();
   const federation = new FederatedBundles({
     ...{ clock, log, chance: Math.random },
@@ -164,7 +171,9 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     authority,
   );
   if (store.feed !== undefined)
-    watch = followChanges(store.feed, knownEpochs, { plane, vault, keys, log, issuer: identity?.issuer });
+    watch = followChanges(store.feed, knownEpochs, {
+      ...{ plane, vault, keys, log, posture, issuer: identity?.issuer },
+    });
   const vaultKeys = new VaultKeys(config, storage, { clock, audit: record });
   const runs = new Runs(join(dataFolder, "runs"), log);
   const desk = new RunDesk({
@@ -218,6 +227,11 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     ...identityRoutes(() => identity),
     ...budgetRoutes(() => budgetStates(snapshot!, store.budgets, clock)),
     ...approvalRoutes(approvals.ports),
+    ...postureRoutes({
+      list: () => posture.list(),
+      put: (report, { pid, uid }) =>
+        posture.put(report, { uid, objection: objectionToAgent(pid, desk.processes) }),
+    }),
     ...operatorRoutes({
       apply: (request, operator) => plane.apply(request, operator),
       deleteResource: (kind, name, operator) => plane.delete(kind, name, operator),

@@ -6,7 +6,7 @@
  * Of a secret only name and version have a parameter here.
  */
 import type { Instant } from "../kernel/clock.ts";
-import { frameEvent, quantity, text } from "./event-frame.ts";
+import { frameEvent, quantity, text, texts } from "./event-frame.ts";
 import type { AuditEvent, EventValue } from "./event-frame.ts";
 
 interface ChangeInput {
@@ -43,6 +43,15 @@ export interface RunInput extends ChangeInput {
   readonly agent: string;
   readonly isolated: boolean;
   readonly pid?: number | undefined;
+}
+
+export interface PostureChangeInput extends ChangeInput {
+  readonly change: "report" | "withdraw";
+  readonly subject: string;
+  readonly source: string;
+  /** As `name=value`. */
+  readonly facts: readonly string[];
+  readonly expiresAt: Instant;
 }
 
 export interface ServerInput extends ChangeInput {
@@ -133,6 +142,26 @@ export function runEvent(input: RunInput): AuditEvent {
       operator_uid: quantity(input.operatorUid),
       pid: quantity(pid),
       run: text(run, 64),
+    },
+  });
+}
+
+/** Written where a source says something else than before, not where it says the same anew. */
+export function postureChangeEvent(input: PostureChangeInput): AuditEvent {
+  const { change, expiresAt, facts, source, subject } = input;
+  return frameEvent({
+    ...common(input),
+    classUid: 3004,
+    activityId: change === "report" ? 3 : 4,
+    kind: "posture",
+    attributes: { actor: operatorOf(input), entity: { name: text(subject), type: "Posture" } },
+    unmapped: {
+      change,
+      expires_at: quantity(expiresAt),
+      facts: texts(facts, 100),
+      name: text(subject),
+      operator_uid: quantity(input.operatorUid),
+      source: text(source, 64),
     },
   });
 }

@@ -21,6 +21,7 @@ export interface AuditEvent {
 
 /** What happened, in Postern's own words; OCSF's class is coarser. */
 export type EventKind =
+  | "posture"
   | "decision"
   | "outcome"
   | "resource_change"

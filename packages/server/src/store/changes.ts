@@ -2,9 +2,9 @@
 /** How a server notices what another one on the same database has changed. */
 
 /** What can be changed independently of the rest. */
-export type Area = "resources" | "agents" | "secrets" | "keys" | "authorities";
+export type Area = "resources" | "agents" | "secrets" | "keys" | "authorities" | "posture";
 
-export const AREAS: readonly Area[] = ["resources", "agents", "secrets", "keys", "authorities"];
+export const AREAS: readonly Area[] = ["resources", "agents", "secrets", "keys", "authorities", "posture"];
 
 /** A counter per area; another value means that something there was changed. */
 export type Epochs = Readonly<Record<Area, number>>;

@@ -7,6 +7,7 @@ import { authorityStoreContract } from "./authority-store.contract.ts";
 import { grantStoreContract } from "./grant-store.contract.ts";
 import { joinTokenStoreContract } from "./join-token-store.contract.ts";
 import { keyStoreContract } from "./key-store.contract.ts";
+import { postureStoreContract } from "./posture-store.contract.ts";
 import { resourceStoreContract } from "./resource-store.contract.ts";
 import { sealedValueStoreContract } from "./sealed-value-store.contract.ts";
 import { secretStoreContract } from "./secret-store.contract.ts";
@@ -23,4 +24,5 @@ export function storeContract(makePlace: () => Promise<EmptyPlace>): void {
   joinTokenStoreContract(makePlace);
   approvalStoreContract(makePlace);
   grantStoreContract(makePlace);
+  postureStoreContract(makePlace);
 }

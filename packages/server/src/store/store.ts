@@ -9,6 +9,7 @@ import type { EvidenceStore } from "./evidence-store.ts";
 import type { GrantStore } from "./grant-store.ts";
 import type { JoinTokenStore } from "./join-token-store.ts";
 import type { KeyStore } from "./key-store.ts";
+import type { PostureStore } from "./posture-store.ts";
 import type { ResourceStore } from "./resource-store.ts";
 import type { SealedValueStore } from "./sealed-value-store.ts";
 import type { SecretStore } from "./secret-store.ts";
@@ -24,6 +25,7 @@ export interface Store {
   readonly joinTokens: JoinTokenStore;
   readonly approvals: ApprovalStore;
   readonly grants: GrantStore;
+  readonly posture: PostureStore;
   readonly budgets: BudgetLedger;
   epochs(): Promise<Epochs>;
   /** Absent where no other server can change anything here. */

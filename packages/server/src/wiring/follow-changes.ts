@@ -12,13 +12,14 @@ export interface Followers {
   readonly vault: Vault;
   readonly keys: KeyRing;
   readonly log: Log;
+  readonly posture: { refresh(): Promise<void> };
   /** Absent where this server issues no identities. */
   readonly issuer?: { refresh(): Promise<void> } | undefined;
 }
 
 /** `known`: epochs read before anything else was. */
 export function followChanges(feed: ChangeFeed, known: Epochs, parts: Followers): ChangeWatch {
-  const { plane, vault, keys, log, issuer } = parts;
+  const { plane, vault, keys, log, issuer, posture } = parts;
   // A credential that cannot be loaded ahead is asked for again by the request that needs it.
   const preload = (): void => void vault.preload().catch(() => {});
   preload();
@@ -27,6 +28,7 @@ export function followChanges(feed: ChangeFeed, known: Epochs, parts: Followers)
       if (areas.includes("secrets")) vault.forgetAll();
       if (areas.includes("resources") || areas.includes("agents")) await refresh(plane);
       if (areas.includes("keys")) await realign(keys, log);
+      if (areas.includes("posture")) await posture.refresh();
       if (areas.includes("authorities")) await issuer?.refresh();
       if (areas.includes("secrets")) preload();
     },

@@ -5,16 +5,21 @@ import type { Config } from "../config/config.ts";
 import { GeoipFile } from "../facts/geoip/geoip-file.ts";
 import { runtimeOf } from "../facts/runtime/runtime-of.ts";
 import { faultFields, type Log } from "../kernel/log.ts";
-import type { FactSources, RegionSource, RuntimeSource } from "../policy/conditions/facts.ts";
+import type { FactSources, PostureSource, RegionSource, RuntimeSource } from "../policy/conditions/facts.ts";
 
 export class LiveFacts implements FactSources {
   readonly regions: RegionSource;
   readonly runtime: RuntimeSource = { of: runtimeOf };
+  readonly posture: PostureSource;
   readonly #geoip: GeoipFile | undefined;
   #revision = 0;
   readonly #listeners = new Set<() => void>();
 
-  constructor({ geoipFile, publicAddress }: Pick<Config, "geoipFile" | "publicAddress">, log: Log) {
+  constructor(
+    { geoipFile, publicAddress }: Pick<Config, "geoipFile" | "publicAddress">,
+    { log, posture }: { readonly log: Log; readonly posture: PostureSource },
+  ) {
+    this.posture = posture;
     const machine = publicAddress === undefined ? ownAddresses() : [publicAddress];
     if (geoipFile === undefined) {
       this.regions = { machine, locate: () => undefined };

@@ -71,11 +71,12 @@ describe("the log holds no canary", () => {
           return { age: () => 0, stop: async () => {} };
         },
       },
-      { resources: 0, agents: 0, secrets: 0, keys: 0, authorities: 0 },
+      { resources: 0, agents: 0, secrets: 0, keys: 0, authorities: 0, posture: 0 },
       {
         plane: { refresh: unavailable } as unknown as ControlPlane,
         vault: { preload: unavailable, forgetAll: () => {} } as unknown as Vault,
         keys: { realign: unavailable } as unknown as KeyRing,
+        posture: { refresh: unavailable },
         log,
       },
     );

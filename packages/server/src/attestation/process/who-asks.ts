@@ -31,6 +31,13 @@ export interface OpenRun {
   readonly opener?: Opener | undefined;
 }
 
+/** Why the process may say nothing at all of agents: it is one, or where it stems from cannot be seen. */
+export function objectionToAgent(pid: number, runs: readonly OpenRun[]): string | undefined {
+  if (pid <= 0 || readStat(pid) === undefined) return "it cannot be seen which process asks";
+  const run = runs.find(({ processes }) => processes !== undefined && belongsTo(pid, processes));
+  return run && `the process that asks belongs to run ${run.id} of an agent`;
+}
+
 /** Why the process may not speak for `agent`; undefined where it may. */
 export function objectionTo(pid: number, agent: string, runs: readonly OpenRun[]): string | undefined {
   const stat = pid > 0 ? readStat(pid) : undefined;

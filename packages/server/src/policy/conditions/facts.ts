@@ -85,6 +85,19 @@ export interface RuntimeSource {
   of(pid: number): RuntimeFacts;
 }
 
+/** What a source says of a subject, until it expires. */
+export interface PostureStatement {
+  readonly source: string;
+  readonly facts: Readonly<Record<string, boolean | number | string>>;
+  readonly observedAt: Instant;
+  readonly expiresAt: Instant;
+}
+
+export interface PostureSource {
+  /** Of a selector, or of `machine`; empty where nobody has said anything. */
+  of(subject: string): readonly PostureStatement[];
+}
+
 /** Facts that do not come with the request. Each source is a member, absent where there is none. */
 export interface FactSources {
   /** Grows whenever anything that a source says may have changed. */
@@ -93,6 +106,7 @@ export interface FactSources {
   onChange(listener: () => void): () => void;
   readonly regions?: RegionSource | undefined;
   readonly runtime?: RuntimeSource | undefined;
+  readonly posture?: PostureSource | undefined;
 }
 
 export const NO_SOURCES: FactSources = { revision: 0, onChange: () => () => {} };

@@ -5,13 +5,14 @@ import type { ConditionKind } from "./condition-kind.ts";
 import { attested } from "./attested.ts";
 import { configuration } from "./configuration.ts";
 import { delegation } from "./delegation.ts";
+import { posture } from "./posture.ts";
 import { region } from "./region.ts";
 import { request } from "./request.ts";
 import { runtime } from "./runtime.ts";
 import { time } from "./time.ts";
 
 const KINDS: { readonly [K in ConditionKindName]: ConditionKind<ConditionSpecOf<K>> } = {
-  ...{ time, region, attested, delegation, request, configuration, runtime },
+  ...{ time, region, attested, delegation, request, configuration, runtime, posture },
 };
 
 /** The kind that `spec` is of; it is only ever given specs of that kind. */

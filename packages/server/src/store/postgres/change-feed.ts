@@ -140,5 +140,6 @@ async function readEpochs(client: pg.Client): Promise<Epochs> {
     secrets: value("secrets"),
     keys: value("keys"),
     authorities: value("authorities"),
+    posture: value("posture"),
   };
 }

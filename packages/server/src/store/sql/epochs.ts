@@ -24,5 +24,6 @@ export async function readEpochs(db: Database): Promise<Epochs> {
     secrets: value("secrets"),
     keys: value("keys"),
     authorities: value("authorities"),
+    posture: value("posture"),
   };
 }

@@ -200,6 +200,22 @@ const grants: Migration = {
   ],
 };
 
+/** What was reported of workloads and machines. */
+const posture: Migration = {
+  name: "posture",
+  statements: ({ bigint, tableOptions }) => [
+    `create table posture (
+       subject text not null,
+       source text not null,
+       facts text not null,
+       observed_at ${bigint} not null,
+       expires_at ${bigint} not null,
+       primary key (subject, source)
+     ) ${tableOptions}`,
+    `insert into epochs (name, value) values ('posture', 0)`,
+  ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
 export const MIGRATIONS: readonly Migration[] = [
   firstTables,
@@ -210,4 +226,5 @@ export const MIGRATIONS: readonly Migration[] = [
   approvals,
   budgetCounters,
   grants,
+  posture,
 ];

@@ -10,6 +10,7 @@ import { sqlEvidenceStore } from "./evidence.ts";
 import { sqlGrantStore } from "./grants.ts";
 import { sqlJoinTokenStore } from "./join-tokens.ts";
 import { sqlKeyStore } from "./keys.ts";
+import { sqlPostureStore } from "./posture.ts";
 import { sqlResourceStore } from "./resources.ts";
 import { sqlSealedValueStore } from "./sealed-values.ts";
 import { sqlSecretStore } from "./secrets.ts";
@@ -36,6 +37,7 @@ export function sqlStore(db: Database, clock: Clock, engine: Engine): Omit<Store
     joinTokens: sqlJoinTokenStore(db, clock),
     approvals: sqlApprovalStore(db, clock),
     grants: sqlGrantStore(db, clock),
+    posture: sqlPostureStore(db, clock, announce),
     epochs: () => readEpochs(db),
     async sealedUnder() {
       const rows = await db

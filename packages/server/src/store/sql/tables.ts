@@ -73,6 +73,7 @@ export interface Tables {
     expires_at: number;
     changed_at: number;
   };
+  posture: { subject: string; source: string; facts: string; observed_at: number; expires_at: number };
   first_uses: { key: string; used_at: number };
   /** Without `reserved` in the embedded store, which keeps that in memory. */
   budget_counters: { key: string; used: number; reserved: number; ends_at: number };
