@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Budgets of the real product: never more than there is, also when the server is killed in the middle. */
+/** Budgets of the real product: what an agent is told, and what it is charged. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { BudgetState } from "@postern/contract";
 import { startPostern, startStandIns, type Postern, type StandIns } from "@postern/testkit";
-import type { Answer } from "./http-answer.ts";
 import { RunningAgent } from "./run-agent.ts";
 
 const AGENTS = ["first-agent", "second-agent"] as const;
@@ -54,65 +53,6 @@ async function used(name: string): Promise<Record<string, number>> {
   expect(counters.map(({ reserved }) => reserved)).toEqual(counters.map(() => 0));
   return Object.fromEntries(counters.map((counter) => [counter.unit, counter.used]));
 }
-
-/** Calls on `lanes` connections at once, each as often as it says; what breaks off counts as nothing. */
-async function race(by: RunningAgent, lanes: number, each: number): Promise<Answer[]> {
-  const answers: Answer[] = [];
-  await Promise.allSettled(
-    Array.from({ length: lanes }, async () => {
-      const connection = by.connect();
-      for (let turn = 0; turn < each; turn++) {
-        connection.write(chat(by));
-        answers.push(await connection.answer());
-      }
-      connection.destroy();
-    }),
-  );
-  return answers;
-}
-
-const statuses = (answers: readonly Answer[], status: number): number =>
-  answers.filter((answer) => answer.status === status).length;
-
-describe("500 racing calls against a budget for 200", () => {
-  it("are admitted exactly 200 times", async () => {
-    await postern.apply(budget("race", "{ requests: 200 }"));
-    const answers = await race(agent, 50, 10);
-    expect(answers).toHaveLength(500);
-    expect(statuses(answers, 200)).toBe(200);
-    expect(statuses(answers, 429)).toBe(300);
-    expect(standIns.openai.requests).toHaveLength(200);
-    await postern.postern(["delete", "Budget", "race"]);
-  });
-
-  it("are admitted exactly 200 times in all while the server is killed in between", async () => {
-    await postern.apply(budget("killed", "{ requests: 200 }"));
-    let answered = 0;
-    for (let round = 0; round < 4; round++) {
-      const before = standIns.openai.requests.length;
-      const racing = race(agent, 10, 50);
-      await expect.poll(() => standIns.openai.requests.length, { interval: 1 }).toBeGreaterThan(before + 15);
-      process.kill(postern.server.pid, "SIGKILL");
-      answered += statuses(await racing, 200);
-      await agent.stop();
-      await postern.stop();
-      postern = await startPostern({ folder });
-      agent = await RunningAgent.start({ folder, agent: "first-agent" });
-    }
-    answered += statuses(await race(agent, 10, 50), 200);
-    // What was admitted and killed before it left or before its answer came is used, too.
-    expect(standIns.openai.requests.length).toBeLessThanOrEqual(200);
-    expect(answered).toBeLessThanOrEqual(standIns.openai.requests.length);
-    expect(answered).toBeGreaterThan(100);
-    expect(statuses(await race(agent, 5, 5), 429)).toBe(25);
-    const { counters } = await shown("killed");
-    expect(counters).toEqual([
-      { subject: "", unit: "requests", limit: 200, used: 200, reserved: 0, left: 0 },
-    ]);
-    process.stderr.write(`4 kills: ${answered} answered, ${standIns.openai.requests.length} sent, of 200\n`);
-    await postern.postern(["delete", "Budget", "killed"]);
-  });
-});
 
 describe("an answer", () => {
   it("says what is left, and a refusal when there is more", async () => {

@@ -19,7 +19,7 @@ const bundle = await rolldown({
   input: join(SOURCE, "main.ts"),
   platform: "node",
   // They find files of their own beside them, or are asked for only to see whether they are there.
-  external: [/^node:/, /^koffi$/, /^@cedar-policy\//, /^pg-native$/],
+  external: [/^node:/, /^koffi$/, /^@cedar-policy\//, /^pg-native$/, /^@node-rs\/xxhash$/],
   // It takes calls that may throw for calls without effect: a check by `decodeURIComponent` alone was left out.
   treeshake: false,
   onLog: (level, log) => {

@@ -171,6 +171,10 @@ export const ENVIRONMENT_READERS: readonly Exception[] = [
     reason: "whether a missing PostgreSQL skips tests or fails them",
   },
   {
+    file: "packages/testkit/src/redis-server.ts",
+    reason: "whether a missing Redis skips tests or fails them",
+  },
+  {
     file: "packages/testkit/src/outside-data.ts",
     reason: "where outside test data lies, and whether missing data skips tests or fails them",
   },
@@ -192,7 +196,8 @@ export const SECRET_READERS: readonly Exception[] = [
   { file: "packages/server/src/keys/file-master-key.ts", reason: "decodes the master key of a reference" },
   {
     file: "packages/server/src/wiring/open-storage.ts",
-    reason: "reads the URL of the database behind a reference; it may hold a password",
+    reason:
+      "reads the URLs of the database and of the budget store behind references; they may hold passwords",
   },
   {
     file: "packages/server/src/attestation/kubernetes/api-server.ts",

@@ -210,6 +210,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     readinessProbes({
       ...{ audit, vault, knownSecrets, readDatabase: () => store.epochs() },
       ...(watch === undefined ? {} : { isStale }),
+      ...(config.budgetUrl() === undefined ? {} : { readBudgets: () => store.budgets.read(["-"]) }),
     }),
   );
   const status = async (): Promise<StatusResponse> => ({

@@ -5,6 +5,7 @@ export * from "./child-process.ts";
 export * from "./outside-data.ts";
 export * from "./leak-search.ts";
 export * from "./postgres-server.ts";
+export * from "./redis-server.ts";
 export * from "./stand-in-resources.ts";
 export * from "./scrape-metrics.ts";
 export * from "./start-postern.ts";

@@ -43,6 +43,11 @@ export const up: Command = {
       value: "URL",
       help: "keep the state on PostgreSQL: postgres://…, or env:NAME or file:PATH that holds it (default: a database in the data folder)",
     },
+    "budget-url": {
+      type: "string",
+      value: "URL",
+      help: "count budgets in Redis or Valkey: rediss://…, or env:NAME or file:PATH that holds it (default: in the database)",
+    },
     "max-snapshot-age": {
       type: "string",
       value: "SECONDS",
@@ -158,6 +163,7 @@ export const up: Command = {
     for (const name of [
       "master-key",
       "database-url",
+      "budget-url",
       ...TIMES,
       ...IDENTITY,
       ...BUNDLE_ENDPOINT,

@@ -42,6 +42,16 @@ describe("settings", () => {
     expect(readConfig(["--data", "/d"], {}).databaseUrl()).toBeUndefined();
   });
 
+  it("hold the URL of the budgets' counters in the same way", () => {
+    const environment = { POSTERN_BUDGET_URL: "rediss://:hunter22@h/0" };
+    const config = readConfig(["--data", "/d"], environment);
+    expect([config.budgetUrl(), config.isBudgetUrlVisible]).toEqual(["rediss://:hunter22@h/0", false]);
+    expect(JSON.stringify(config)).not.toContain("hunter22");
+    const visible = readConfig(["--data", "/d", "--budget-url", "env:X"], environment);
+    expect([visible.budgetUrl(), visible.isBudgetUrlVisible]).toEqual(["env:X", true]);
+    expect(readConfig(["--data", "/d"], {}).budgetUrl()).toBeUndefined();
+  });
+
   it("J8: issue no identities unless there is a trust domain, and documents for an hour and five minutes", () => {
     const config = readConfig(["--data", "/d"], {});
     expect([config.trustDomain, config.svidLives]).toEqual([undefined, { x509: 3_600_000, jwt: 300_000 }]);

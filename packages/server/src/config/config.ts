@@ -19,6 +19,9 @@ export interface Config {
   readonly databaseUrl: () => string | undefined;
   /** Whether it stands on the command line, where everybody on the machine can read it. */
   readonly isDatabaseUrlVisible: boolean;
+  /** URL of a Redis or Valkey for the counters of budgets or a reference to one; absent: they are in the database. */
+  readonly budgetUrl: () => string | undefined;
+  readonly isBudgetUrlVisible: boolean;
   /** Milliseconds for which the gateway goes on without word from its database. */
   readonly maxSnapshotAge: number;
   /** Milliseconds until an upstream must have begun its answer. */
@@ -79,6 +82,7 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       data: { type: "string" },
       "master-key": { type: "string" },
       "database-url": { type: "string" },
+      "budget-url": { type: "string" },
       "max-snapshot-age": { type: "string" },
       "answer-timeout": { type: "string" },
       "silence-timeout": { type: "string" },
@@ -111,6 +115,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     masterKey: values["master-key"] ?? environment["POSTERN_MASTER_KEY"],
     databaseUrl: () => values["database-url"] ?? environment["POSTERN_DATABASE_URL"],
     isDatabaseUrlVisible: values["database-url"] !== undefined,
+    budgetUrl: () => values["budget-url"] ?? environment["POSTERN_BUDGET_URL"],
+    isBudgetUrlVisible: values["budget-url"] !== undefined,
     maxSnapshotAge: seconds("max-snapshot-age", values["max-snapshot-age"] ?? "60", 999_999),
     trustDomain: values["trust-domain"] ?? environment["POSTERN_TRUST_DOMAIN"],
     workloadApiSocket: workloadApiSocket(values["workload-api-socket"]),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Reads several fields of a JSON object without leaving two ways to read any of them. */
+/** Reads several fields of a JSON object without leaving two ways to read any of them, and looks for keys anywhere. */
 import { type Result, ok, refuse } from "../kernel/result.ts";
 import { folded, JsonScan, scanWhole } from "./json-scan.ts";
 
@@ -65,4 +65,40 @@ class ValuesScan extends JsonScan {
     this.#values.set(this.#field, this.#json.subarray(this.#start, end));
     this.#field = undefined;
   }
+}
+
+/** The first of these keys that stands anywhere in the text, in any spelling; none where it is not JSON either. */
+export function keyAnywhere(
+  body: Buffer,
+  keys: readonly string[],
+): string | undefined | Promise<string | undefined> {
+  if (keys.length === 0) return undefined;
+  const scan = new KeyScan(body, keys);
+  const isJson = scanWhole(body, scan);
+  return isJson instanceof Promise ? isJson.then(() => scan.found) : scan.found;
+}
+
+class KeyScan extends JsonScan {
+  found: string | undefined;
+  readonly #json: Buffer;
+  readonly #keys: ReadonlyMap<string, string>;
+  readonly #shortest: number;
+  readonly #longest: number;
+
+  constructor(json: Buffer, keys: readonly string[]) {
+    super(json);
+    this.#json = json;
+    this.#keys = new Map(keys.map((key) => [folded(key), key]));
+    const lengths = keys.map(({ length }) => length);
+    [this.#shortest, this.#longest] = [Math.min(...lengths), Math.max(...lengths)];
+  }
+
+  protected onKey(start: number, end: number): void {
+    const length = end - start - 2;
+    if (this.found !== undefined || length < this.#shortest || length > this.#longest * 6) return;
+    this.found = this.#keys.get(folded(JSON.parse(this.#json.toString("utf8", start, end)) as string));
+  }
+
+  protected onValue(): void {}
+  protected onEnd(): void {}
 }

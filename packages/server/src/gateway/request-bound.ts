@@ -3,7 +3,8 @@
  * How many tokens can a request use at most?
  *
  * Input: as many as its body has bytes. No tokenizer is asked: a token stands for at least one byte, and tokenizers can
- * be made slow by hostile text. Output: the limit that the request sets, or that the model has, times the answers that
+ * be made slow by hostile text. What is no text, such as an image of few bytes and thousands of tokens, and what brings
+ * in text from elsewhere counts as all that the model can take in. Output: the limit that the request sets, or that the model has, times the answers that
  * it wants. What could be read in two ways is refused, and what cannot be bounded, too.
  */
 import { MOST } from "../budget/ledger.ts";
@@ -11,7 +12,7 @@ import type { ModelPrice } from "../budget/price.ts";
 import type { TokenBound } from "../budget/usage.ts";
 import { type Result, ok, refuse } from "../kernel/result.ts";
 import type { OperationMetering, ProfileMetering } from "../profiles/profile.ts";
-import { topLevelValues } from "./json-values.ts";
+import { keyAnywhere, topLevelValues } from "./json-values.ts";
 import { type Refusal, refusal } from "./stages/refusal.ts";
 
 export interface Bounding {
@@ -32,12 +33,12 @@ export async function boundOf(body: Buffer, bounding: Bounding): Promise<Result<
   const answers = largest(values.value, times);
   if (!limit.ok) return limit;
   if (!answers.ok) return answers;
-  const [brought] = there(outside);
+  const brought = there(outside)[0] ?? (await keyAnywhere(body, metering.opaque));
   if (brought !== undefined && price?.maxInputTokens === undefined)
     return refuse(
       unbounded(
         "input_unbounded",
-        `\`${brought}\` brings in text that is not in the request, and no price list says \`maxInputTokens\` of the model`,
+        `\`${brought}\` brings in more than the bytes of the request tell, and no price list says \`maxInputTokens\` of the model`,
       ),
     );
   const bytes = Math.min(MOST, body.length + metering.addedInput);

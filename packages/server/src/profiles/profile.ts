@@ -60,6 +60,8 @@ const meteringSchema = z.strictObject({
   outputIncludesThoughts: z.boolean(),
   /** Tokens that the provider adds to what is in the body. */
   addedInput: z.int().min(0).default(0),
+  /** Keys, at any depth, of what may count for more tokens than it has bytes: images, files, tools that bring in text. */
+  opaque: z.array(z.string()).default([]),
   /** Where events of streams carry output; `*` stands for every index. */
   text: z.array(pointer),
   operations: z.record(z.string(), operationMeteringSchema),

@@ -30,7 +30,7 @@ export interface Storage {
 }
 
 export async function openStorage(config: Config, clock: Clock, log: Log): Promise<Storage> {
-  const store = await openConfigured(config, clock, log);
+  const store = await withBudgets(await openConfigured(config, clock, log), config, log);
   try {
     removeLeftovers(config.dataFolder);
     const keys = await openKeyRing(config, store);
@@ -70,7 +70,7 @@ async function openConfigured(config: Config, clock: Clock, log: Log): Promise<S
   try {
     // Its driver takes memory that a server without PostgreSQL does without.
     const { openPostgresStore } = await import("../store/postgres/open-postgres-store.ts");
-    const store = await openPostgresStore({ url: await databaseUrl(given, config), clock });
+    const store = await openPostgresStore({ url: await urlBehind(given, config), clock });
     return {
       ...store,
       async close() {
@@ -84,7 +84,36 @@ async function openConfigured(config: Config, clock: Clock, log: Log): Promise<S
   }
 }
 
-async function databaseUrl(given: string, config: Config): Promise<string> {
+/** The same store with the counters of budgets in Redis, where there is one. */
+async function withBudgets(store: Store, config: Config, log: Log): Promise<Store> {
+  const given = config.budgetUrl();
+  if (given === undefined) return store;
+  if (config.isBudgetUrlVisible && holdsPassword(given)) {
+    process.title = "postern up";
+    log.write(
+      "warn",
+      "the password of the budget store stood on the command line, where others can read it: use --budget-url env:NAME or file:/absolute/path",
+    );
+  }
+  try {
+    // Its driver takes memory that a server without Redis does without.
+    const { openRedisBudgets } = await import("../store/redis/budget-ledger.ts");
+    const budgets = await openRedisBudgets(await urlBehind(given, config), log);
+    return {
+      ...store,
+      budgets,
+      async close() {
+        await budgets.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function urlBehind(given: string, config: Config): Promise<string> {
   if (!/^(file|env):/.test(given)) return given;
   const secret = await resolveReference(given, { readEnv: config.readEnvironment });
   const url = secret.expose("connect").toString("utf8");

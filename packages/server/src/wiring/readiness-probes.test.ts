@@ -27,6 +27,7 @@ describe("a server is not ready", () => {
     ["database", { readDatabase: broken }],
     ["database", { isStale: () => true }],
     ["vault", { vault: { allSecrets: broken } }],
+    ["budgets", { readBudgets: broken }],
     ["secret_search", { knownSecrets: { matcher: broken } }],
   ])("because of its %s", async (name, more) => {
     expect(await failedWith(more)).toEqual([name]);

@@ -13,6 +13,8 @@ export interface ProbedParts {
   readDatabase(): Promise<unknown>;
   /** Whether word from a shared database is older than may be; undefined where the database is not shared. */
   isStale?(): boolean;
+  /** Reads from the store of the budgets' counters, where they have one of their own. */
+  readBudgets?(): Promise<unknown>;
 }
 
 /** Each stands for a reason for which requests are refused. */
@@ -28,6 +30,9 @@ export function readinessProbes(parts: ProbedParts): Readonly<Record<string, Pro
           ? "no word from the database for longer than --max-snapshot-age"
           : undefined,
     vault: () => unless(vault.allSecrets(), "the secrets of the vault cannot be opened"),
+    ...(parts.readBudgets === undefined
+      ? {}
+      : { budgets: () => unless(parts.readBudgets!(), "the budget store cannot be read") }),
     secret_search: () =>
       unless(Promise.resolve(knownSecrets.matcher()), "requests and answers cannot be searched for secrets"),
   };

@@ -178,6 +178,36 @@ describe("the most that a request can use", () => {
   });
 });
 
+describe("what is no text, or brings in text from elsewhere", () => {
+  const image =
+    '{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:,"}}]}],"max_tokens":1}';
+
+  it.each<[string, string, string]>([
+    ["an image of a few bytes", "openai", image],
+    ["in another case", "openai", image.replace('"image_url":', '"IMAGE_URL":')],
+    ["with an escape", "openai", image.replace('"image_url":', '"image\\u005furl":')],
+    ["deep inside", "openai", `{"a":${"[".repeat(200)}{"file_id":"f"}${"]".repeat(200)},"max_tokens":1}`],
+    ["an audio", "openai", '{"messages":[{"content":[{"input_audio":{}}]}],"max_tokens":1}'],
+    [
+      "a document of Anthropic",
+      "anthropic",
+      '{"messages":[{"content":[{"type":"document","source":{}}]}],"max_tokens":1}',
+    ],
+    ["data of Gemini", "gemini", '{"contents":[{"parts":[{"inline_data":{}}]}]}'],
+    ["a search of Gemini", "gemini", '{"tools":[{"googleSearch":{}}]}'],
+  ])("counts as all that the model takes in, or is refused: %s", async (_name, profile, body) => {
+    expect(await reasonOf(body, { profile })).toEqual(["usage_unbounded", "input_unbounded"]);
+    const known = { maxInputTokens: 5000 };
+    const { most } = await ask(body, { profile, price: known, limits: { inputTokens: 1e6 } });
+    expect(most("inputTokens")).toBe(5000);
+  });
+
+  it("is not seen in text that only speaks of it", async () => {
+    const body = JSON.stringify({ messages: [{ content: '"image_url": {}' }], max_tokens: 1 });
+    expect((await ask(body, { limits: { inputTokens: 1e6 } })).most("inputTokens")).toBe(body.length);
+  });
+});
+
 describe("what nobody can bound is refused", () => {
   it.each<[string, string | undefined, Asked, string]>([
     ["a model without a price", '{"max_tokens":1}', { model: "m-2026-11-01" }, "price_unknown"],
