@@ -84,6 +84,74 @@ describe("an answer", () => {
   });
 });
 
+describe("answers of every kind", () => {
+  it("a stream says at its beginning what is left, and one that is refused gets 429 and no stream", async () => {
+    await postern.apply(budget("streams", "{ requests: 1 }"));
+    const passed = await agent.send(chat(agent, { stream: true }));
+    expect(passed.headers["content-type"]).toContain("text/event-stream");
+    expect(passed.headers["ratelimit"]).toMatch(/^"streams\/requests";r=0;t=\d+$/);
+    const refused = await agent.send(chat(agent, { stream: true }));
+    expect(refused).toMatchObject({ status: 429, code: "budget_exhausted" });
+    expect(refused.headers["content-type"]).toContain("application/problem+json");
+    expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+    await postern.postern(["delete", "Budget", "streams"]);
+  });
+
+  it("a WebSocket says it in its 101, and one that is refused gets 429 before anything leaves", async () => {
+    await postern.apply(budget("sockets", "{ requests: 1 }"));
+    const handshake = `GET /openai/v1/realtime?model=gpt-realtime HTTP/1.1\r\nHost: ${agent.authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`;
+    const connection = agent.connect();
+    connection.write(handshake);
+    await connection.until((bytes) => bytes.includes("\r\n\r\n"));
+    const head = connection.take().toString("latin1").split("\r\n\r\n")[0]!;
+    expect(head).toMatch(/^HTTP\/1\.1 101 /);
+    expect(head).toMatch(/\r\nratelimit: "sockets\/requests";r=0;t=\d+/i);
+    const before = standIns.openai.sockets.length;
+    const refused = await agent.send(handshake);
+    expect(refused).toMatchObject({ status: 429, code: "budget_exhausted" });
+    expect(Number(refused.headers["retry-after"])).toBeGreaterThan(0);
+    expect(standIns.openai.sockets).toHaveLength(before);
+    connection.destroy();
+    await postern.postern(["delete", "Budget", "sockets"]);
+    // What it would use nobody can say.
+    await postern.apply(budget("sockets", "{ tokens: 1000000 }"));
+    expect(await agent.send(handshake)).toMatchObject({ status: 403, code: "usage_unbounded" });
+    await postern.postern(["delete", "Budget", "sockets"]);
+  });
+
+  it("names every budget that counts the request, and is refused by the one that is used up", async () => {
+    const of = (name: string, appliesTo: string, period: string, requests: number, more = ""): string =>
+      `kind: Budget\nmetadata: { name: ${name} }\nspec:\n  appliesTo: ${appliesTo}\n  period: ${period}\n  limits: { requests: ${requests} }\n${more}`;
+    await postern.apply(
+      [
+        of("per-agent", "{ everything: true }", "minute", 1000, "  per: agent\n"),
+        of("per-place", "{ serverWorkloads: [openai] }", "hour", 900, "  per: serverWorkload\n"),
+        of("per-model", "{ models: [gpt-4o-mini] }", "day", 1, "  per: model\n  timeZone: Asia/Kolkata\n"),
+        of("other-model", "{ models: [another] }", "month", 0),
+        of("other-agent", "{ agents: [second-agent] }", "month", 0),
+      ].join("---\n"),
+    );
+    const passed = await agent.send(chat(agent));
+    expect(passed.status).toBe(200);
+    // The one with the least left comes first.
+    expect(passed.headers["ratelimit"]).toMatch(
+      /^"per-model\/requests";r=0;t=\d+, "per-(place|agent)\/requests";r=(899|999);t=\d+, "per-(place|agent)\/requests";r=(899|999);t=\d+$/,
+    );
+    expect(passed.headers["ratelimit-policy"]).toContain('"per-agent/requests";q=1000;qu="requests";w=60');
+    expect(passed.headers["ratelimit-policy"]).toContain('"per-place/requests";q=900;qu="requests";w=3600');
+    expect(passed.headers["ratelimit-policy"]).toContain('"per-model/requests";q=1;qu="requests";w=86400');
+    const refused = await agent.send(chat(agent));
+    expect(refused.detail).toContain("`per-model` (requests)");
+    expect(refused.detail).not.toContain("per-place");
+    const seconds = Number(refused.headers["retry-after"]);
+    // Until midnight in Kolkata, which has no daylight saving: 18:30 UTC.
+    const midnight = 86_400 - ((Date.now() / 1000 + 5.5 * 3600) % 86_400);
+    expect(Math.abs(seconds - midnight)).toBeLessThan(30);
+    for (const name of ["per-agent", "per-place", "per-model", "other-model", "other-agent"])
+      await postern.postern(["delete", "Budget", name]);
+  });
+});
+
 describe("tokens and dollars", () => {
   const PRICES = `
 ---

@@ -3,10 +3,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hasPostgres, startPostgres } from "@postern/testkit";
+import { hasPostgres, hasRedis, startPostgres, startRedis } from "@postern/testkit";
 import type { BudgetLedger } from "../../packages/server/src/budget/ledger.ts";
 import { systemClock } from "../../packages/server/src/kernel/clock.ts";
+import { silentLog } from "../../packages/server/src/kernel/log.ts";
 import { openPostgresStore } from "../../packages/server/src/store/postgres/open-postgres-store.ts";
+import { openRedisBudgets } from "../../packages/server/src/store/redis/budget-ledger.ts";
 import { openStore } from "../../packages/server/src/store/sqlite/open-store.ts";
 
 const AT_ONCE = 32;
@@ -18,6 +20,7 @@ const AGENTS = 100;
 export async function measureReserves(seconds: number): Promise<Record<string, number>> {
   const found: Record<string, number> = { process: await inProcess(seconds) };
   if (hasPostgres()) found["postgresql"] = await onPostgres(seconds);
+  if (hasRedis()) found["redis"] = await onRedis(seconds);
   return found;
 }
 
@@ -38,6 +41,19 @@ async function onPostgres(seconds: number): Promise<number> {
     const store = await openPostgresStore({ url: await server.createDatabase(), clock: systemClock });
     const rate = await rateOf(store.budgets, seconds);
     await store.close();
+    return rate;
+  } finally {
+    await server.remove();
+  }
+}
+
+/** With an append-only file that is synced each second. */
+async function onRedis(seconds: number): Promise<number> {
+  const server = await startRedis();
+  try {
+    const ledger = await openRedisBudgets(server.freshUrl(), silentLog);
+    const rate = await rateOf(ledger, seconds);
+    await ledger.close();
     return rate;
   } finally {
     await server.remove();
