@@ -3,61 +3,18 @@
 import { once } from "node:events";
 import type { TLSSocket } from "node:tls";
 import type { IssuedIdentity } from "@postern/contract";
-import {
-  createTestAuthority,
-  type Postern,
-  type StandIns,
-  startPostern,
-  startStandIns,
-} from "@postern/testkit";
+import { createTestAuthority, type StandIns, startStandIns } from "@postern/testkit";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { allText, certificateOf, firstText, GatewayClient, gatewayPort } from "./gateway-client.ts";
+import { allText, certificateOf, firstText, GatewayClient } from "./gateway-client.ts";
+import { type Place, startPlace } from "./remote-place.ts";
 
 const AGENTS = ["web-1", "web-2", "web-3", "web-4"];
-const agentYaml = (name: string) => `
-kind: Agent
-metadata: { name: ${name} }
-spec: { trustProvider: by-hand, selectors: [join-token:name=${name}], spiffeId: spiffe://corp/agents/${name} }
----`;
-
 let standIns: StandIns;
-
-interface Place {
-  readonly postern: Postern;
-  readonly client: GatewayClient;
-  identityOf(name: string): Promise<IssuedIdentity>;
-  /** What the log has of the decision with this id. */
-  decisionOf(id: string): Promise<Record<string, unknown>>;
-}
-
-async function startPlace(...args: string[]): Promise<Place> {
-  const flags = ["--trust-domain", "corp", "--gateway-listen", "127.0.0.1:0", ...args];
-  const postern = await startPostern({ args: flags });
-  for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
-  const resources = standIns.resources({ agents: AGENTS }).split(/^---\n/m);
-  const others = resources.filter((text) => !text.startsWith("kind: Agent\n")).join("---\n");
-  await postern.apply(
-    `${others}---\nkind: TrustProvider\nmetadata: { name: by-hand }\nspec: { kind: join-token }\n---${AGENTS.map(agentYaml).join("")}`,
-  );
-  const port = await gatewayPort(postern);
-  const evidence = async (name: string) =>
-    (await postern.postern(["join", "token", name, "--provider", "by-hand"])).stdout.trim();
-  const { authorities } = await new GatewayClient(port).identityFor("by-hand", await evidence("web-1"));
-  const client = new GatewayClient(port, authorities);
-  return {
-    ...{ postern, client },
-    identityOf: async (name) => client.identityFor("by-hand", await evidence(name)),
-    decisionOf: async (id) => {
-      const { stdout } = await postern.postern(["why", id, "--json"]);
-      return (JSON.parse(stdout) as { decision: { unmapped: Record<string, unknown> } }).decision.unmapped;
-    },
-  };
-}
 
 let place: Place;
 beforeAll(async () => {
   standIns = await startStandIns({ endlessInterval: 20 });
-  place = await startPlace();
+  place = await startPlace({ standIns, agents: AGENTS });
 });
 beforeEach(() => standIns.openai.forgetRequests());
 afterAll(async () => {
@@ -320,7 +277,10 @@ describe("an identity that is taken back", () => {
   });
 
   it("ends with its time, on an open stream too", async () => {
-    const short = await startPlace("--x509-svid-ttl", "6", "--jwt-svid-ttl", "6");
+    const short = await startPlace({
+      ...{ standIns, agents: AGENTS },
+      args: ["--x509-svid-ttl", "6", "--jwt-svid-ttl", "6"],
+    });
     try {
       const identity = await short.identityOf("web-1");
       const open = await stream("web-1", identity, short);

@@ -72,13 +72,13 @@ function readLeaf(leaf: CertificateFacts): Result<SpiffeId, X509SvidRefusal> {
     return refuse("leaf_usage_wrong");
   if (keyUsage.bits.has(KEY_USAGE.keyCertSign) || keyUsage.bits.has(KEY_USAGE.cRLSign))
     return refuse("leaf_usage_wrong");
-  // X509-SVID §4.3, and RFC 5280 §4.2.1.12: where purposes are named, it is good for no other.
-  if (extendedKeyUsage !== undefined && !PURPOSES.every((each) => extendedKeyUsage.includes(each)))
-    return refuse("leaf_purpose_wrong");
   const [uri, ...more] = alternativeNames?.uris ?? [];
   if (uri === undefined || more.length > 0) return refuse("leaf_names_wrong");
   // RFC 5280 §4.1.2.6: without a subject, the other names are all there is.
   if (leaf.isSubjectEmpty && alternativeNames?.isCritical !== true) return refuse("leaf_names_wrong");
+  // X509-SVID §4.3, and RFC 5280 §4.2.1.12: where purposes are named, it is good for no other.
+  if (extendedKeyUsage !== undefined && !PURPOSES.every((each) => extendedKeyUsage.includes(each)))
+    return refuse("leaf_purpose_wrong");
   const id = parseSpiffeId(uri);
   if (!id.ok) return refuse("spiffe_id_malformed");
   return id.value.path === "" ? refuse("spiffe_id_without_path") : ok(id.value);
