@@ -5,6 +5,8 @@ import { AUDIENCE, type Break, breaks, NOWHERE, reach, type Story } from "./stor
 import { tokenBreaks } from "./token-breaks.ts";
 
 const TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+const OBJECT = "bbbbbbbb-0000-0000-0000-000000000002";
+const OTHER_OBJECT = "cccccccc-0000-0000-0000-000000000003";
 const OTHER_TENANT = "0f0f0f0f-86f1-41af-91ab-2d7cd011db47";
 
 interface TokenStory extends Pick<Story, "selectors" | "path" | "spec"> {
@@ -169,7 +171,7 @@ const gcpAccount: TokenStory = {
 
 const MANAGED = `/subscriptions/${TENANT}/resourcegroups/Agents/providers/Microsoft.ManagedIdentity/userAssignedIdentities/support`;
 const azureClaims = {
-  ...{ tid: TENANT, oid: "bbbbbbbb-0000-0000-0000-000000000002", idtyp: "app", xms_mirid: MANAGED },
+  ...{ tid: TENANT, oid: OBJECT, sub: OBJECT, idtyp: "app", xms_mirid: MANAGED },
 };
 const azureWrong: TokenStory["wrong"] = [
   ["that names another tenant", { tid: OTHER_TENANT }, "tenant_wrong"],
@@ -177,8 +179,9 @@ const azureWrong: TokenStory["wrong"] = [
   ["of the issuer of all tenants", { iss: "https://sts.windows.net/common/" }, "token_issuer_wrong"],
   ["made for Azure's own management", { aud: "https://management.azure.com/" }, "token_audience_wrong"],
   ["of a user, through an application", { scp: "user_impersonation" }, "token_of_a_user"],
-  ["of nobody", { oid: undefined }, "ids_missing"],
-  ["of another identity", { oid: "cccccccc-0000-0000-0000-000000000003" }, "no_agent_matches"],
+  ["of a user who is called otherwise there", { sub: "AAAAAGxK0n2" }, "token_of_a_user"],
+  ["of nobody", { oid: undefined, sub: undefined }, "ids_missing"],
+  ["of another identity", { oid: OTHER_OBJECT, sub: OTHER_OBJECT }, "no_agent_matches"],
 ];
 
 const azure: TokenStory = {

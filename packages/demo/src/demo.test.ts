@@ -9,6 +9,7 @@ import { startProgram, startStandIns, type Postern, type StandIns } from "@poste
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkAttacks } from "./attack-checks.ts";
 import { checkCanary } from "./audit-checks.ts";
+import { checkIdentity } from "./identity-checks.ts";
 import { checkSdks } from "./sdk-checks.ts";
 import type { Check, Stage } from "./stage.ts";
 
@@ -55,6 +56,7 @@ function stageWithoutPostern(): Stage {
   const postern = {
     folder,
     log: "",
+    apply: async () => {},
     postern: async () => ({ code: 1, signal: null, stdout: "", stderr: "" }),
   };
   return {
@@ -109,6 +111,15 @@ describe("the checks of the demo, without Postern", () => {
       "`postern why` explains the refusal",
       "no connection past the gateway",
       "no datagram and no DNS query gets out",
+    ]);
+  });
+
+  it("see no identity, no call with one, and no refusal of it", async () => {
+    expect(failing(await checkIdentity(stage))).toEqual([
+      "evidence becomes a SPIFFE identity",
+      "the same evidence a second time is refused",
+      "with it, and no key, an API is called",
+      "revoked, the identity opens nothing",
     ]);
   });
 

@@ -3,12 +3,13 @@
  * `postern demo`: everything, offline, in one go.
  *
  * Starts stand-ins of three providers and the real product, runs real SDKs without keys, attacks it, cuts an
- * agent off, verifies the log, and searches everything for the keys. Exit code 0 only if every check holds.
+ * agent off, lets one in from elsewhere by evidence, verifies the log, and searches everything for the keys. Exit code 0 only if every check holds.
  */
 import { stopAllPrograms } from "@postern/testkit";
 import { checkAttacks } from "./attack-checks.ts";
 import { checkAudit, checkCanary } from "./audit-checks.ts";
 import { checkCut } from "./cut-checks.ts";
+import { checkIdentity } from "./identity-checks.ts";
 import { checkSdks } from "./sdk-checks.ts";
 import { setStage, type Check, type Stage } from "./stage.ts";
 import { tableOf, WHERE_NEXT } from "./table.ts";
@@ -22,6 +23,7 @@ const ACTS: readonly { title: string; play: (stage: Stage) => Promise<Check[]> }
   { title: "three real SDKs, two ways, no key in reach", play: checkSdks },
   { title: "an agent that attacks", play: checkAttacks },
   { title: "the kill switch, in the middle of a stream", play: checkCut },
+  { title: "an agent elsewhere: evidence, identity, call, revoked", play: checkIdentity },
   { title: "the log", play: checkAudit },
   { title: "the canary", play: async (stage) => [await checkCanary(stage)] },
 ];

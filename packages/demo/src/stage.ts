@@ -54,7 +54,9 @@ export async function setStage(): Promise<Stage> {
     const decoy = `decoy-${crypto.randomUUID()}`;
     const decoyProcess = startProgram("sleep", ["600"], { env: { POSTERN_DECOY: decoy } });
     undo.push(() => decoyProcess.stop());
-    const postern = await startPostern();
+    const postern = await startPostern({
+      args: ["--trust-domain", "demo", "--gateway-listen", "127.0.0.1:0"],
+    });
     undo.push(() => postern.stop());
     for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
     await postern.apply(standIns.resources({ agents: [AGENT, OTHER_AGENT] }));

@@ -46,12 +46,13 @@ export async function attestEvidence(
   );
   if (!attested.ok) return attested;
   const { expiresAt, facts, isIncomplete = false, more = {}, notes = [], singleUse } = attested.value;
+  const { usedUntil = expiresAt } = attested.value;
   if (expiresAt <= clock.now()) return refuse({ outcome: "refused", reason: "evidence_expired" });
   if (singleUse !== undefined) {
     const digest = createHash("sha256")
       .update(JSON.stringify([provider, singleUse]))
       .digest("hex");
-    const isFirst = await useOnce(digest, expiresAt).catch(() => undefined);
+    const isFirst = await useOnce(digest, usedUntil).catch(() => undefined);
     if (isFirst === undefined) return refuse({ outcome: "unavailable", reason: "used_evidence_unknown" });
     if (!isFirst) return refuse({ outcome: "refused", reason: "evidence_used_before" });
   }

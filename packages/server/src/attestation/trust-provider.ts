@@ -33,6 +33,8 @@ export interface Attested {
   readonly expiresAt: Instant;
   /** Names the evidence among all of its provider, where it may be used only once. */
   readonly singleUse?: string;
+  /** How long a use is remembered, where evidence may come to prove something again after `expiresAt`. */
+  readonly usedUntil?: Instant;
   /**
    * Images of all containers that could have presented the evidence, as `registry/repository@sha256:…`. Absent where there
    * may be others, too.

@@ -31,6 +31,8 @@ export interface DeterminingPolicy {
   readonly policy: string;
   readonly effect: "permit" | "forbid";
   readonly clauses: readonly ClauseResult[];
+  /** Names of the conditions that held for it. */
+  readonly conditions?: readonly string[];
   /** The Cedar text, where the policy is raw Cedar. */
   readonly text?: string;
 }
@@ -48,7 +50,7 @@ export interface Explanation {
   readonly closest: readonly ClosePolicy[];
 }
 
-const MAX_CLOSEST = 5;
+const MAX_CLOSEST = 3;
 
 /** Explains the decision on `request` under `compiled`. Never throws. */
 export function explain(compiled: CompiledPolicies, request: AccessRequest): Explanation {
@@ -69,16 +71,17 @@ function determiningPolicies(slice: Slice, request: AccessRequest): DeterminingP
   }
   return [...slice.policies.values()]
     .filter(({ id }) => ids.includes(id))
-    .map(({ id, policy, effect, allow, cedar }) => ({
+    .map(({ id, policy, effect, allow, cedar, conditions }) => ({
       id,
       policy,
       effect,
       clauses: allow === undefined ? [] : evaluateClauses(allow, request),
+      ...(conditions === undefined ? {} : { conditions }),
       ...(typeof cedar === "string" ? { text: cedar } : {}),
     }));
 }
 
-/** First those of this agent by number of failed clauses, then those that do not list the agent. */
+/** First those of this agent, by how far they are, then those that do not list the agent. */
 function closestPolicies({ policies }: CompiledPolicies, request: AccessRequest): ClosePolicy[] {
   const candidates = policies
     .filter(
@@ -92,10 +95,20 @@ function closestPolicies({ policies }: CompiledPolicies, request: AccessRequest)
       isListed: policy.agents.includes(request.agent),
     }));
   return candidates
-    .toSorted((a, b) => Number(b.isListed) - Number(a.isListed) || a.failed.length - b.failed.length)
+    .toSorted((a, b) => Number(b.isListed) - Number(a.isListed) || distance(a.failed) - distance(b.failed))
     .slice(0, MAX_CLOSEST)
     .map(({ id, policy, failed }) => ({ id, policy, failed }));
 }
+
+/** A policy for another operation is further off than one for another model, or one whose condition does not hold. */
+const FAR: Readonly<Partial<Record<FailedClause["clause"], number>>> = {
+  operations: 4,
+  methods: 3,
+  paths: 3,
+};
+
+const distance = (failed: readonly FailedClause[]): number =>
+  failed.reduce((sum, { clause }) => sum + (FAR[clause] ?? (clause === "conditions" ? 1 : 2)), 0);
 
 function failedClauses(policy: CompiledPolicy, request: AccessRequest): FailedClause[] {
   const failed: FailedClause[] = [];
@@ -109,7 +122,7 @@ function failedClauses(policy: CompiledPolicy, request: AccessRequest): FailedCl
       policy: policy.policy,
       clause: "conditions",
       wanted: unmet,
-      fix: `wait until ${unmet.length === 1 ? "it holds" : "they hold"}, or change the AccessCondition, or spec.conditions of AccessPolicy \`${policy.policy}\``,
+      fix: `ask when or in such a way that ${unmet.length === 1 ? "it holds" : "they hold"}; or change the AccessCondition, or spec.conditions of AccessPolicy \`${policy.policy}\``,
     });
   if (typeof policy.cedar === "string" && policy.agents.includes(request.agent))
     failed.push({
@@ -140,14 +153,17 @@ function failedClause(policy: string, { clause, wanted, saw }: ClauseResult): Fa
       policy,
       clause,
       wanted,
-      fix: `the request has no ${what.noun}: send one, or remove ${place} if none is needed`,
+      fix:
+        clause === "operations"
+          ? "the request is none of the operations that the profile and the server workload name: check its method and path, or allow those with `methods` and `paths` of another policy"
+          : `the request has no ${what.noun}: send one, or remove ${place} if none is needed`,
     };
   const add = what.isPattern ? `add a pattern that matches ${quote(saw)}` : `add ${quote(saw)}`;
   return { policy, clause, wanted, saw, ...nearestOf(saw, wanted), fix: `${add} to ${place}` };
 }
 
 const WORDS: Readonly<Record<ClauseName, { readonly noun: string; readonly isPattern: boolean }>> = {
-  operations: { noun: "operation that the profile or the server workload names", isPattern: false },
+  operations: { noun: "operation", isPattern: false },
   models: { noun: "model", isPattern: false },
   modelPatterns: { noun: "model", isPattern: true },
   methods: { noun: "method", isPattern: false },
@@ -167,17 +183,19 @@ export function explanationText({ decision, determining, closest }: Explanation)
   if (decision.outcome === "allow")
     lines.push(`allowed with credential provider \`${decision.credentialProvider}\``);
   else lines.push(`denied (${decision.reasons.join(", ")}): ${decision.detail}`);
-  for (const { id, effect, clauses, text } of determining) {
+  for (const { id, effect, clauses, conditions = [], text } of determining) {
     lines.push(`  ${effect === "permit" ? "allowed" : "forbidden"} by \`${id}\``);
     for (const { clause, saw, matched } of clauses)
       lines.push(`    ${clause}: ${quote(saw ?? "")} matches ${quote(matched ?? "")}`);
+    if (conditions.length > 0) lines.push(`    conditions: ${listed(conditions)} held`);
     if (text !== undefined) lines.push(`    cedar: ${quote(text)}`);
   }
-  if (decision.dryRun !== undefined) lines.push(`  ${dryRunText(decision.dryRun, decision.outcome)}`);
+  if (decision.dryRun !== undefined && differs(decision.dryRun, decision))
+    lines.push(`  ${dryRunText(decision.dryRun, decision.outcome)}`);
   for (const { id, failed } of closest) {
     lines.push(`  closest: \`${id}\``);
     for (const { clause, wanted, saw, nearest, fix } of failed) {
-      lines.push(`    ${clause}: wants ${listed(wanted)}; saw ${saw === undefined ? "nothing" : quote(saw)}`);
+      lines.push(`    ${clause}: ${failedText(clause, wanted, saw)}`);
       lines.push(
         `      fix: ${fix}${nearest === undefined ? "" : `; or did the request mean ${quote(nearest)}?`}`,
       );
@@ -185,6 +203,21 @@ export function explanationText({ decision, determining, closest }: Explanation)
   }
   return lines.map((line) => `${line}\n`).join("");
 }
+
+function failedText(
+  clause: FailedClause["clause"],
+  wanted: readonly string[],
+  saw: string | undefined,
+): string {
+  if (clause === "conditions")
+    return `${listed(wanted)} ${wanted.length === 1 ? "does" : "do"} not hold for this request`;
+  if (clause === "cedar") return `does not apply: ${listed(wanted)}`;
+  return `wants ${listed(wanted)}; saw ${saw === undefined ? "nothing" : quote(saw)}`;
+}
+
+/** Whether the policies in dry-run would change anything, or decide it themselves. */
+const differs = (dryRun: DryRun, { outcome, policies }: Decision): boolean =>
+  dryRun.outcome !== outcome || JSON.stringify(dryRun.policies) !== JSON.stringify(policies);
 
 function dryRunText({ outcome, policies, reasons }: DryRun, enforced: Decision["outcome"]): string {
   const by = policies.length === 0 ? ` (${reasons.join(", ")})` : ` by ${listed(policies)}`;

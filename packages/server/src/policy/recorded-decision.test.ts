@@ -44,6 +44,11 @@ describe("parseDecision", () => {
     ["a method that is no text", event({ method: 3 }), "incomplete"],
     ["no agent", event({ agent: undefined, outcome: "deny", code: "access_denied" }), "incomplete"],
     ["a refusal before policy", event({ outcome: "deny", code: "agent_quarantined" }), "not_asked"],
+    [
+      "a person who said no",
+      event({ outcome: "deny", code: "access_denied", reasons: ["approval_denied"] }),
+      "beyond_policy",
+    ],
     ["a budget that is spent", event({ outcome: "deny", code: "budget_exhausted" }), "beyond_policy"],
     ["what a later version wrote", event({ policy_schema: 1_000_000 }), "other_schema"],
     [

@@ -82,9 +82,8 @@ function dryRunIn(value: unknown): DryRun | undefined {
 }
 
 function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, NotReplayable> {
-  if (typeof said["code"] === "string" && BEYOND_POLICY.has(said["code"])) return refuse("beyond_policy");
-  const wasAsked = said["outcome"] === "allow" || said["code"] === "access_denied";
-  if (!wasAsked || words(said["reasons"]).includes("changed_meanwhile")) return refuse("not_asked");
+  const refusal = refusalIn(said);
+  if (refusal !== undefined) return refuse(refusal);
   if (Number(said["policy_schema"] ?? 1) > CEDAR_SCHEMA_VERSION) return refuse("other_schema");
   const agent = word(said["agent"]);
   const serverWorkload = word(said["server_workload"]);
@@ -105,6 +104,16 @@ function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, 
   // A path with a hidden escape goes as a whole: `/*`.
   if (path === "/*" || values.some((value) => MASKED.test(value))) return refuse("masked");
   return ok(request);
+}
+
+/** Who else than a policy refused it; undefined where policies decided. */
+function refusalIn({ outcome, code, reasons }: Fields): NotReplayable | undefined {
+  if (outcome === "allow") return undefined;
+  if (typeof code === "string" && BEYOND_POLICY.has(code)) return "beyond_policy";
+  const all = words(reasons);
+  if (code === "access_denied" && all.some((reason) => reason.startsWith("approval_")))
+    return "beyond_policy";
+  return code === "access_denied" && !all.includes("changed_meanwhile") ? undefined : "not_asked";
 }
 
 export interface RecordedCondition {

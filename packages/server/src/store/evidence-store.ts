@@ -3,6 +3,6 @@
 import type { Instant } from "../kernel/clock.ts";
 
 export interface EvidenceStore {
-  /** False where it is remembered from before; of several at the same time one is told true. Kept until `expiresAt`. */
+  /** False where it is remembered from before; of several at the same time one is told true. Kept for an hour after `expiresAt`. */
   useOnce(digest: string, expiresAt: Instant): Promise<boolean>;
 }

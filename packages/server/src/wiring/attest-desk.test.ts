@@ -55,6 +55,26 @@ describe("the desk for evidence", () => {
     expect(events[0]?.unmapped).toMatchObject({ reason: "control_plane_unavailable" });
   });
 
+  test.each<[string, Resource[]]>([
+    ["changed", [named("TrustProvider", "by-hand", { kind: "join-token", maxTokenLifetime: 60 })]],
+    ["taken away", []],
+  ])("lets nobody in by settings that were %s while evidence was checked", async (_, later) => {
+    const [before, after] = [[provider], later].map((providers) => {
+      const set = new ResourceSet([...providers, agent("one")]);
+      const policies = compilePolicies(set);
+      if (!policies.ok) throw new Error("no policies");
+      return { epoch: 1, resources: set, policies: policies.value, cut: new Set<string>() };
+    });
+    let now = before!;
+    const redeem = async (name: string, digest: string) => {
+      now = after!;
+      return { digest, provider: name, name: "web-1", expiresAt: NOW + 1000 };
+    };
+    const { attest, events } = deskOf([], { state: () => now, joinTokens: { add: async () => {}, redeem } });
+    expect(await attest(token)).toMatchObject({ value: { outcome: "unavailable" } });
+    expect(events[0]?.unmapped).toMatchObject({ reason: "provider_changed" });
+  });
+
   test.each<[string, Resource[], string[], string]>([
     ["cut off", [agent("one")], ["one"], "agent_cut"],
     ["past its end", [agent("one", { expiresAt: "2026-11-21T00:00:00Z" })], [], "agent_expired"],

@@ -163,10 +163,17 @@ export class AttestDesk {
       useOnce: (digest, expiresAt) => evidence.useOnce(digest, expiresAt),
     });
     if (!attested.ok) return refused(attested.reason);
+    if (!this.#isStill(resource)) return refused({ outcome: "unavailable", reason: "provider_changed" });
     const found = this.#match(metadata.name, attested.value);
     if (want === undefined || found.outcome !== "matched" || found.spiffeId !== undefined) return found;
     const explanation = { ...found.explanation, reason: "agent_without_spiffe_id" };
     return { ...found, outcome: "refused", explanation };
+  }
+
+  /** Whether evidence was attested by settings that hold: an operator may have changed them meanwhile, because of it. */
+  #isStill(resource: ResourceOf<"TrustProvider">): boolean {
+    const now = this.#parts.state().resources.get("TrustProvider", resource.metadata.name);
+    return now === resource || JSON.stringify(now?.spec) === JSON.stringify(resource.spec);
   }
 
   /** The agents of this provider only: another one could prove the same words about somebody else. */

@@ -79,7 +79,10 @@ export async function startOciRegistry(options: RegistryOptions): Promise<OciReg
       JSON.stringify({
         ...{ schemaVersion: 2, mediaType: MANIFEST, ...more },
         config: { mediaType: "application/vnd.oci.empty.v1+json", ...put(EMPTY) },
-        layers: layers.map(({ annotations, blob, mediaType }) => ({ mediaType, ...put(blob), annotations })),
+        layers: layers.map(({ annotations, blob, mediaType, size }) => ({
+          ...{ mediaType, ...put(blob), annotations },
+          ...(size === undefined ? {} : { size }),
+        })),
       }),
     );
 
@@ -141,7 +144,8 @@ export async function startOciRegistry(options: RegistryOptions): Promise<OciReg
 
   function send(response: ServerResponse, body: Buffer | undefined, contentType: string): void {
     if (body === undefined) return void response.writeHead(404).end('{"errors":[{"code":"NOT_FOUND"}]}');
-    const bytes = fault === "wrong-digest" ? Buffer.concat([body, Buffer.from(" ")]) : body;
+    const isChanged = fault === "wrong-digest" && contentType === "application/octet-stream";
+    const bytes = isChanged ? Buffer.concat([body.subarray(0, -1), Buffer.from(" ")]) : body;
     response.writeHead(200, { "content-type": contentType, "content-length": bytes.length }).end(bytes);
   }
 

@@ -44,6 +44,8 @@ export interface SignedLayer {
   readonly mediaType: string;
   readonly blob: Buffer;
   readonly annotations: Readonly<Record<string, string>>;
+  /** What the manifest says, where that is not how long it is. */
+  readonly size?: number;
 }
 
 export interface Sigstore {

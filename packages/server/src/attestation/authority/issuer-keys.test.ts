@@ -113,6 +113,18 @@ describe("the keys of an issuer", () => {
     expect(await keys.keysFor(kid)).toEqual({ ok: true, value: [] });
   });
 
+  test("that were taken back do not come back with a clock that is set back", async () => {
+    const keys = newKeys();
+    const kid = kidOf();
+    await keys.keysFor(kid);
+    server.setFault("no-keys");
+    clock.time -= 86_400_000;
+    expect(await keys.keysFor(kid)).toEqual({ ok: true, value: [] });
+    server.setFault("error");
+    clock.time -= 86_400_000;
+    expect(await keys.keysFor(kid)).toEqual({ ok: false, reason: "authority_status_503" });
+  });
+
   test("serve an hour while the issuer is down, those that are unknown not at all, and nobody afterwards", async () => {
     const keys = newKeys();
     await keys.keysFor(kidOf());

@@ -47,23 +47,27 @@ export class IssuerKeys implements KeySource {
   }
 
   async keysFor(keyId: string | undefined): Promise<Result<readonly VerificationKey[], string>> {
-    if (!this.#serves(keyId) && this.#clock.now() - this.#triedAt >= BETWEEN_READS_MS)
+    if (!this.#serves(keyId) && this.#since(this.#triedAt) >= BETWEEN_READS_MS)
       this.#reading ??= this.#read().finally(() => (this.#reading = undefined));
     // Whoever comes meanwhile waits for the same answer.
     if (!this.#serves(keyId)) await this.#reading;
-    const age = this.#clock.now() - this.#readAt;
     const isKnown = keyId === undefined || this.#keys.some(({ id }) => id === keyId);
     // Without word from the issuer nobody can say that there is no such key.
-    const hasFailed = this.#triedAt > this.#readAt;
-    if (age > USABLE_MS || (hasFailed && !isKnown)) return refuse(this.#problem);
+    const hasFailed = this.#triedAt !== this.#readAt;
+    if (this.#since(this.#readAt) > USABLE_MS || (hasFailed && !isKnown)) return refuse(this.#problem);
     return ok(this.#keys);
   }
 
   #serves(keyId: string | undefined): boolean {
     return (
-      this.#clock.now() - this.#readAt < FRESH_MS &&
+      this.#since(this.#readAt) < FRESH_MS &&
       (keyId === undefined || this.#keys.some(({ id }) => id === keyId))
     );
+  }
+
+  /** In either direction: a clock that was set back must not keep keys that were taken back since. */
+  #since(then: Instant): number {
+    return Math.abs(this.#clock.now() - then);
   }
 
   async #read(): Promise<void> {

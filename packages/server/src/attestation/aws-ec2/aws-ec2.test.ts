@@ -5,6 +5,7 @@ import type { TrustProviderSpec } from "@postern/contract";
 import { outsideData } from "@postern/testkit";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
+import { systemClock } from "../../kernel/clock.ts";
 import { attestEvidence } from "../attest-evidence.ts";
 import { attestBy } from "../attest-spec.fixture.ts";
 import { makeTrustProvider } from "../make-trust-provider.ts";
@@ -149,6 +150,25 @@ describe("an identity document", () => {
     expect(await attest(lines(east.sign(document)))).toBeInstanceOf(Array);
     expect(await attest(lines(east.sign(document)))).toBe("evidence_used_before");
     expect(await attest(east.sign(document, ["-noattr"]).toString("base64"))).toBe("evidence_used_before");
+  });
+
+  test("is remembered for as long as any document may be old, so that it does not come back with a longer age", async () => {
+    const uses: [string, number][] = [];
+    const useOnce = async (digest: string, until: number) => uses.push([digest, until]) > 0;
+    const document = Buffer.from(lines(east.sign(documentOf())));
+    const attestedBy = async (maxDocumentAge: number) =>
+      attestEvidence(
+        makeTrustProvider(
+          { ...spec, maxDocumentAge },
+          { clock: systemClock, joinTokens: { redeem: async () => undefined } },
+        )!,
+        document,
+        { kind: "aws-ec2", provider: "p", clock: systemClock, useOnce },
+      );
+    expect(await attestedBy(600)).toMatchObject({ ok: true });
+    expect(await attestedBy(86_400)).toMatchObject({ ok: true });
+    expect(uses[1]).toEqual(uses[0]);
+    expect(uses[0]![1]).toBeGreaterThanOrEqual(Date.now() + 31_000_000_000);
   });
 
   test("cannot be made of the attributes of another signature", async () => {

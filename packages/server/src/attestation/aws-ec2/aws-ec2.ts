@@ -19,6 +19,8 @@ type Keys = ReadonlyMap<string, KeyObject>;
 
 const AHEAD_MS = 30_000;
 const MOST_BYTES = 16_384;
+/** As old as a document may ever be, whatever `maxDocumentAge` is now: an operator may make it longer later. */
+const OLDEST_MS = 31_536_000_000;
 
 const refused = (reason: string, detail?: string): { ok: false; reason: AttestRefusal } =>
   refuse({ outcome: "refused", reason, ...(detail === undefined ? {} : { detail }) });
@@ -96,6 +98,7 @@ function attested(
       "instance-type": at("instanceType"),
     },
     expiresAt,
+    usedUntil: startedAt + OLDEST_MS,
     // A start gives a new document; of one start there is one use, whoever comes first.
     singleUse: JSON.stringify([account, region, instance, started]),
   });

@@ -37,8 +37,13 @@ describe("a token of Azure", () => {
     ["of the issuer of all tenants", { iss: "https://sts.windows.net/common/" }, "token_issuer_wrong"],
     ["for Azure's own management", { aud: "https://management.azure.com/" }, "token_audience_wrong"],
     ["of a user through an application", { scp: "user_impersonation" }, "token_of_a_user"],
+    ["of a user without scopes", { scp: "" }, "token_of_a_user"],
+    ["of a user with scopes in a list", { scp: ["user_impersonation"] }, "token_of_a_user"],
+    ["that says it is a user's", { idtyp: "user" }, "token_of_a_user"],
+    ["that says what it is in a list", { idtyp: ["app"] }, "token_of_a_user"],
+    ["whose subject is a user's name for the application", { sub: "AAAAAGxK0n2" }, "token_of_a_user"],
     ["of a user", { appid: undefined }, "ids_missing"],
-    ["of nobody", { oid: undefined }, "ids_missing"],
+    ["of nobody", { oid: undefined, sub: undefined }, "ids_missing"],
   ])("%s is refused", async (_, change, reason) => {
     expect(await first.attest(first.issuer.sign({ ...claims, ...change }))).toBe(reason);
   });

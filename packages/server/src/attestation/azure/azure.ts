@@ -5,6 +5,7 @@
  * The issuer is the tenant's own and the keys are asked for there: never `common`, which signs for every tenant.
  */
 import type { ResourceOf, SelectorName } from "@postern/contract";
+import { memberOf } from "@postern/identity/jwt/strict-json";
 import type { Claims } from "@postern/identity/jwt/verify-jwt";
 import { claimText } from "../token/read-claims.ts";
 import type { TokenKind } from "../token/token-kind.ts";
@@ -27,13 +28,22 @@ export const azure = ({ tenantId, tokenVersion }: Spec): TokenKind => {
     demand: (claims) => {
       if (claimText(claims, "tid") !== tenantId) return "tenant_wrong";
       // A token of a user says the same of the application in between.
-      if (claimText(claims, "scp") !== undefined) return "token_of_a_user";
+      if (isOfUser(claims)) return "token_of_a_user";
       const { "application-id": application, "object-id": object } = facts(claims);
       return application === undefined || object === undefined ? "ids_missing" : undefined;
     },
     facts,
   };
 };
+
+/**
+ * Tokens of applications have no scopes, say `idtyp: app` where they say it at all, and have their own object as subject;
+ * the subject of a user's is another one for each application.
+ */
+const isOfUser = (claims: Claims): boolean =>
+  memberOf(claims, "scp") !== undefined ||
+  ![undefined, "app"].includes(memberOf(claims, "idtyp") as string | undefined) ||
+  memberOf(claims, "sub") !== memberOf(claims, "oid");
 
 /** Names of Azure resources are the same in upper and lower case; here they are in lower case. */
 const RESOURCE_ID = /^\/subscriptions\/([0-9a-f-]{36})\/resourcegroups\/([^/]+)\/providers\/.+$/;

@@ -57,6 +57,16 @@ describe("a token of any issuer", () => {
     expect(await attest(issuer.sign({ ...claims, sub: undefined }))).toBe("subject_missing");
   });
 
+  test.each([
+    { jkt: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" },
+    { "x5t#S256": "bwcK0esc3ACC3DB2" },
+    {},
+    "x",
+    null,
+  ])("that is bound to a key (%j), which nobody shows here, is refused", async (cnf) => {
+    expect(await attest(issuer.sign({ ...claims, cnf }))).toBe("token_bound_to_key");
+  });
+
   test("must meet every condition, before any selector counts", async () => {
     const conditions = [
       { claim: "groups", oneOf: ["research"] },

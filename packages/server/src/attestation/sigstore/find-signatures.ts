@@ -40,6 +40,8 @@ const COSIGN = /^application\/vnd\.dev\.cosign\.artifact\.(sig|att)\.v1\+json$/;
 
 const MOST_MANIFEST_BYTES = 262_144;
 const MOST_SIGNED_BYTES = 1_048_576;
+/** Of all that is read for one image: whoever may push to a registry chooses how much there is. */
+const MOST_SIGNED_IN_ALL = 4 * MOST_SIGNED_BYTES;
 const MOST_SIGNATURES = 24;
 const MOST_PAGES = 3;
 
@@ -54,14 +56,25 @@ export async function findSignatures(registry: RegistryReader, image: ImageName)
   ]);
   const layers = places.flatMap((place) => (place.ok ? place.value : []));
   const problems = places.flatMap((place) => (place.ok ? [] : [place.reason]));
-  const isTooMany = layers.length > MOST_SIGNATURES;
-  const read = await Promise.all(layers.slice(0, MOST_SIGNATURES).map((layer) => readLayer(registry, layer)));
+  const wanted = withinBudget(layers, MOST_SIGNED_IN_ALL);
+  const isTooMany = layers.length > wanted.length;
+  const read = await Promise.all(wanted.map((layer) => readLayer(registry, layer)));
   const failed = read.flatMap((each) => (each.ok ? [] : [each.reason]));
   return {
     found: read.flatMap((each) => (each.ok ? [each.value] : [])),
     problems: [...problems, ...failed, ...(isTooMany ? ["too_many_signatures"] : [])],
     isIncomplete: problems.length > 0 || failed.some((reason) => reason.startsWith("registry_")),
   };
+}
+
+/** The first of them, as many as there may be, and no more bytes than these. */
+function withinBudget(descriptors: readonly Descriptor[], mostBytes: number): Descriptor[] {
+  let bytes = 0;
+  return descriptors.slice(0, MOST_SIGNATURES).filter(({ size }) => {
+    const fits = bytes + Math.min(size, MOST_SIGNED_BYTES) <= mostBytes;
+    if (fits) bytes += Math.min(size, MOST_SIGNED_BYTES);
+    return fits;
+  });
 }
 
 const isSigned = ({ mediaType }: Descriptor): boolean =>
@@ -85,8 +98,9 @@ async function readReferrers(registry: RegistryReader, { digest }: ImageName): P
     ({ artifactType }) => BUNDLE.test(artifactType) || COSIGN.test(artifactType),
   );
   const manifests = await Promise.all(
-    wanted.slice(0, MOST_SIGNATURES).map(async (each): Promise<Layers> => {
-      const body = await readByDigest(registry, "manifests", each.digest, MANIFEST, MOST_MANIFEST_BYTES);
+    withinBudget(wanted, 4 * MOST_MANIFEST_BYTES).map(async (each): Promise<Layers> => {
+      const most = Math.min(each.size, MOST_MANIFEST_BYTES);
+      const body = await readByDigest(registry, "manifests", each.digest, MANIFEST, most);
       return body.ok ? readLayers(body.value) : body;
     }),
   );
@@ -131,7 +145,7 @@ async function readLayer(
   layer: Descriptor,
 ): Promise<Result<FoundSignature, string>> {
   if (layer.size > MOST_SIGNED_BYTES) return refuse("signature_too_large");
-  const blob = await readByDigest(registry, "blobs", layer.digest, layer.mediaType, MOST_SIGNED_BYTES);
+  const blob = await readByDigest(registry, "blobs", layer.digest, layer.mediaType, layer.size);
   if (!blob.ok) return blob;
   const bundle = bundleOf(layer, blob.value);
   if (!bundle.ok) return bundle;

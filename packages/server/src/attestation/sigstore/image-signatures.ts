@@ -31,6 +31,7 @@ interface ImageProofs {
 
 const MOST_IMAGES = 10;
 const MOST_NAMES = 5;
+const MOST_AT_ONCE = 32;
 const MOST_REASONS = 5;
 const LONGEST_MS = 5_000;
 const MOST_REMEMBERED = 2_000;
@@ -74,7 +75,15 @@ export class ImageSignatures {
 
   /** Whoever asks at the same time gets the same answer. */
   #ask(name: string): Promise<ImageProofs> {
-    const asked = this.#asking.get(name) ?? this.#prove(name).finally(() => this.#asking.delete(name));
+    const known = this.#asking.get(name);
+    if (known !== undefined) return known;
+    if (this.#asking.size >= MOST_AT_ONCE)
+      return Promise.resolve({
+        proofs: new Set(),
+        isIncomplete: true,
+        note: noteOf(name, ["too_many_images_at_once"]),
+      });
+    const asked = this.#prove(name).finally(() => this.#asking.delete(name));
     this.#asking.set(name, asked);
     return asked;
   }

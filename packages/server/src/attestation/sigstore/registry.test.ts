@@ -74,6 +74,39 @@ describe("a registry", () => {
     plain.setFault(undefined);
   });
 
+  test("that shows more bytes than four signatures may have is not read to the end, and somebody is told", async () => {
+    const image = plain.addImage("corp/agent");
+    const big = (index: number) => ({
+      ...signSimply(platformKey, simpleSigningPayload(digestOf(image))),
+      blob: Buffer.alloc(1_000_000, String.fromCharCode(97 + index)),
+    });
+    plain.putTag(
+      image,
+      "sig",
+      Array.from({ length: 20 }, (_, index) => big(index)),
+    );
+    const before = plain.requests.length;
+    expect(await by(plain)(image)).toContain("too_many_signatures");
+    const blobReads = plain.requests.slice(before).filter(({ target }) => target.includes("/blobs/"));
+    expect(blobReads).toHaveLength(4);
+  });
+
+  test("that shows a signature longer than it says is not believed", async () => {
+    const image = plain.addImage("corp/agent");
+    const layer = signSimply(platformKey, simpleSigningPayload(digestOf(image)));
+    plain.putTag(image, "sig", [{ ...layer, size: layer.blob.length - 1 }]);
+    expect(await by(plain)(image)).toBe("registry_answer_too_large");
+  });
+
+  test("is asked about some images at once, and about the others nobody can tell", async () => {
+    const images = Array.from({ length: 5 }, () => Array.from({ length: 10 }, () => signedIn(plain)));
+    const prove = by(plain);
+    const all = await Promise.all(images.map((ten) => prove(...ten)));
+    expect(all.slice(0, 3)).toEqual([PROVED, PROVED, PROVED]);
+    expect(all.slice(3).map(String).join()).toContain("too_many_images_at_once");
+    expect(await prove(...images[4]!)).toEqual(PROVED);
+  });
+
   test("that is silent has five seconds for everything", { timeout: 15_000 }, async () => {
     plain.setFault("silence");
     expect(await by(plain)(signedIn(plain))).toBe("registry_timeout");

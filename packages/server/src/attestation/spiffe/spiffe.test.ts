@@ -72,6 +72,7 @@ describe("a JWT-SVID of another trust domain", () => {
       "spiffe_id_malformed",
     ],
     ["of no SPIFFE ID", () => svid({ sub: "buyer" }), "trust_domain_wrong"],
+    ["bound to a key that nobody shows", () => svid({ cnf: { jwk: first.entry } }), "token_bound_to_key"],
     ["for somebody else", () => svid({ aud: ["other"] }), "audience_wrong"],
     ["for somebody else too", () => svid({ aud: ["postern", "other"] }), "audience_wrong"],
     ["without end", () => svid({ exp: undefined }), "time_missing"],

@@ -15,7 +15,7 @@ import type { Clock } from "../../kernel/clock.ts";
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import { callHttps } from "../authority/call-https.ts";
 import { IssuerKeys } from "../authority/issuer-keys.ts";
-import { meets } from "../token/read-claims.ts";
+import { isBoundToKey, meets } from "../token/read-claims.ts";
 import type { Attested, AttestRefusal, TrustProvider } from "../trust-provider.ts";
 
 type Spec = Extract<ResourceOf<"TrustProvider">["spec"], { kind: "spiffe" }>;
@@ -76,6 +76,7 @@ async function attestJwt(
   const verified = verifyJwtSvid(text, audience, bundleOf, now);
   if (!verified.ok) return refused(verified.reason);
   const { claims, expiresAt, id } = verified.value;
+  if (isBoundToKey(claims)) return refused("token_bound_to_key");
   // Another party that may use the token could use it here.
   if ([claims["aud"]].flat().length !== 1) return refused("audience_wrong");
   if (expiresAt - now > maxTokenLifetime * 1000) return refused("token_lives_too_long");

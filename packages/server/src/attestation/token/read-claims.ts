@@ -39,6 +39,12 @@ export function claimTexts(claims: Claims, reference: string): string | readonly
   return value.slice(0, MOST_VALUES).flatMap((one) => textOf(one) ?? []);
 }
 
+/**
+ * Whether the issuer has bound the token to a key (RFC 7800 §3.1, RFC 8705 §3, RFC 9449 §6): whoever presents it here proves
+ * no key, so it may be stolen.
+ */
+export const isBoundToKey = (claims: Claims): boolean => memberOf(claims, "cnf") !== undefined;
+
 /** A list meets a condition where one of its entries does. */
 export function meets(claims: Claims, { claim, oneOf }: Condition): boolean {
   return [claimTexts(claims, claim) ?? []].flat().some((text) => oneOf.includes(text));

@@ -10,7 +10,7 @@ import { parseJwt, screenJwt, verifyJwt } from "@postern/identity/jwt/verify-jwt
 import { type Result, ok, refuse } from "../../kernel/result.ts";
 import type { KeySource } from "../authority/issuer-keys.ts";
 import type { Attested, AttestRefusal, Facts, TrustProvider } from "../trust-provider.ts";
-import { type Condition, claimText, meets } from "./read-claims.ts";
+import { type Condition, claimText, isBoundToKey, meets } from "./read-claims.ts";
 
 export interface TokenPlan {
   readonly rules: Omit<JwtRules, "now">;
@@ -63,7 +63,7 @@ const withoutLineEnd = (bytes: Buffer): Buffer =>
   bytes.at(-1) === 0x0a ? bytes.subarray(0, bytes.at(-2) === 0x0d ? -2 : -1) : bytes;
 
 function unmetDemand(plan: TokenPlan, claims: Claims): AttestRefusal | undefined {
-  const reason = plan.demand(claims);
+  const reason = isBoundToKey(claims) ? "token_bound_to_key" : plan.demand(claims);
   if (reason !== undefined) return { outcome: "refused", reason };
   const failed = plan.conditions.find((condition) => !meets(claims, condition));
   if (failed === undefined) return undefined;

@@ -166,16 +166,20 @@ function exhausted(claims: readonly NamedClaim[], counters: readonly CounterStat
   const short = claims.flatMap((claim, index) => {
     const { used, reserved } = counters[index]!;
     const amount = claim.keep + claim.hold;
-    return amount > claim.limit - used - reserved ? [{ claim, used, amount }] : [];
+    const left = Math.max(0, claim.limit - used - reserved);
+    return amount > left ? [{ claim, used, amount, left }] : [];
   });
   const never = short.find(({ claim, amount }) => amount > claim.limit);
   const waits = short.map(({ claim, used, amount }) =>
     amount <= claim.limit - used ? ASK_AGAIN : secondsTo(claim.endsAt, now),
   );
-  const names = short.map(({ claim: { budget, unit } }) => `\`${budget}\` (${UNIT_WORDS[unit]})`);
+  const names = short.map(({ claim: { budget, unit, limit }, left }) => {
+    const amount = unit === "dollars" ? inWords(unit, left) : left;
+    return `\`${budget}\` has ${amount} of ${inWords(unit, limit)} left`;
+  });
   const detail =
     never === undefined
-      ? `of ${names.join(", ")} too little is left for what this request may use`
+      ? `${names.join(", ")}: too little for what this request may use`
       : `this request may use ${inWords(never.claim.unit, never.amount)}, and Budget \`${never.claim.budget}\` has ${inWords(never.claim.unit, never.claim.limit)} in all`;
   return {
     code: "budget_exhausted",
