@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/** An agent that no longer runs as it was approved: another prompt, other tools, less confinement. */
+/** An agent that no longer runs as it was approved: another prompt, other tools, less confinement, a host that is contained. */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
+import { text as textOf } from "node:stream/consumers";
 import { createTestAuthority, newMarkedSecret, type Postern, startPostern } from "@postern/testkit";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -44,8 +46,11 @@ const apply = (...documents: object[]): Promise<unknown> =>
 beforeAll(async () => {
   const authority = await createTestAuthority();
   caCertificate = authority.certificate;
-  const { certificate, privateKey } = await authority.issue(["configured.example", "confined.example"]);
+  const { certificate, privateKey } = await authority.issue([
+    ...["configured.example", "confined.example", "watched.example", "falcon.example"],
+  ]);
   upstream = createServer({ cert: certificate, key: privateKey }, (request, response) => {
+    if (request.headers.host === "falcon.example") return void answerAsFalcon(request, response);
     arrived++;
     request.resume().once("end", () => response.end("{}"));
   });
@@ -62,14 +67,20 @@ beforeAll(async () => {
     {
       kind: "CredentialProvider",
       metadata: { name: "key" },
-      spec: { kind: "vault", secret: "key", serverWorkloads: ["configured", "confined"] },
+      spec: { kind: "vault", secret: "key", serverWorkloads: ["configured", "confined", "watched"] },
     },
     serverWorkload("configured"),
     serverWorkload("confined"),
+    serverWorkload("watched"),
+    condition("watched", {
+      ...{ kind: "posture", sources: ["falcon"] },
+      facts: [{ name: "crowdstrike.status", equals: "normal" }],
+    }),
     condition("configured", { kind: "configuration", systemPrompt: ["none"], tools: ["none"] }),
     condition("confined", { kind: "runtime", capabilities: [], noNewPrivileges: true, seccomp: true }),
     policy("configured"),
     policy("confined"),
+    policy("watched"),
   );
 });
 
@@ -77,6 +88,35 @@ afterAll(async () => {
   await postern.stop();
   upstream.close();
 });
+
+const falcon = { status: "normal", clientSecret: newMarkedSecret("falcon-"), wrongClients: 0 };
+
+/** The calls of CrowdStrike's API that a posture source makes, about one host that is named as the agent. */
+function answerAsFalcon(request: IncomingMessage, response: ServerResponse): void {
+  const { pathname } = new URL(request.url!, "https://falcon.example");
+  const answers: Record<string, object> = {
+    "/oauth2/token": { access_token: "token-of-falcon", expires_in: 1799, token_type: "bearer" },
+    "/devices/queries/devices-scroll/v1": { meta: { pagination: { offset: "" } }, resources: ["a1"] },
+    "/devices/entities/devices/v2": {
+      resources: [
+        {
+          ...{ device_id: "a1", hostname: "a", status: falcon.status },
+          ...{ last_seen: new Date().toISOString(), reduced_functionality_mode: "no" },
+        },
+      ],
+    },
+  };
+  void textOf(request).then((body) => {
+    const isKnown =
+      pathname === "/oauth2/token"
+        ? new URLSearchParams(body).get("client_secret") === falcon.clientSecret
+        : request.headers.authorization === "Bearer token-of-falcon";
+    if (!isKnown) falcon.wrongClients++;
+    const answer = isKnown ? answers[pathname] : undefined;
+    response.writeHead(answer === undefined ? 403 : 200, { "content-type": "application/json" });
+    response.end(JSON.stringify(answer ?? { errors: [] }));
+  });
+}
 
 interface Answer {
   readonly status: number;
@@ -150,5 +190,45 @@ describe("the confinement that was asked for", () => {
     await apply(condition("confined", { kind: "runtime", ownNamespaces: ["network", "pid", "mount"] }));
     expect((await call("confined", {})).status).toBe(200);
     expect((await call("confined", {}, "--no-isolate")).status).toBe(403);
+  });
+});
+
+describe("a host that CrowdStrike watches", () => {
+  const source = (more: object = {}) => ({
+    kind: "PostureSource",
+    metadata: { name: "falcon" },
+    spec: {
+      ...{ kind: "crowdstrike", url: "https://falcon.example", clientId: "postern", secret: "falcon-client" },
+      ...{ subject: "process:agent={hostname}", every: 30, validFor: 120, allowedNetworks: ["127.0.0.0/8"] },
+      connectTo: { address: "127.0.0.1", port: (upstream.address() as AddressInfo).port },
+      caCertificates: caCertificate,
+      ...more,
+    },
+  });
+  const statusIs = async (expected: number): Promise<void> => {
+    await expect.poll(async () => (await call("watched", {})).status, { timeout: 30_000 }).toBe(expected);
+  };
+
+  it("passes while its sensor is well, and no more once it is contained, by the word of the API alone", async () => {
+    await postern.setSecret("falcon-client", falcon.clientSecret);
+    expect((await call("watched", {})).status).toBe(403);
+    await apply(source());
+    await statusIs(200);
+    falcon.status = "contained";
+    // Another interval: it is asked at once.
+    await apply(source({ every: 31 }));
+    await statusIs(403);
+    expect(falcon.wrongClients).toBe(0);
+    const used = await postern.postern(["secret", "delete", "falcon-client"]);
+    expect(used.stderr).toContain("used by PostureSource `falcon`");
+  });
+
+  it("says nothing when it cannot be asked: what it said holds until it expires", async () => {
+    falcon.status = "normal";
+    await apply(source({ every: 32 }));
+    await statusIs(200);
+    await apply(source({ caCertificates: undefined }));
+    await expect.poll(() => postern.log, { timeout: 30_000 }).toContain("authority_tls_untrusted");
+    expect((await call("watched", {})).status).toBe(200);
   });
 });

@@ -192,6 +192,11 @@ export const SECRET_READERS: readonly Exception[] = [
     file: "packages/server/src/wiring/agent-environment.ts",
     reason: "finds secrets in the agent's variables",
   },
+  {
+    file: "packages/server/src/facts/posture/client-token.ts",
+    reason: "shows who watches that this server is its client",
+  },
+  { file: "packages/server/src/facts/posture/report.ts", reason: "sends a bearer token to who watches" },
   { file: "packages/server/src/keys/seal.ts", reason: "encrypts it under a data key" },
   { file: "packages/server/src/keys/file-master-key.ts", reason: "decodes the master key of a reference" },
   {

@@ -20,6 +20,8 @@ export const KIND_NOTES: Readonly<Record<string, string>> = {
     "How much of what may be used in a period, and by whom. All budgets that count a request must have room for it: see [budgets](guides/budgets.md).",
   PriceList:
     "What models cost, for budgets that count dollars. Brought up to date by applying it again: see [budgets](guides/budgets.md#prices).",
+  PostureSource:
+    "Who is asked how workloads and machines are, for conditions of kind `posture`. What it says is said under the name of the resource: see [posture](guides/posture.md).",
 };
 
 export const FIELD_NOTES: Readonly<Record<string, string>> = {
@@ -345,4 +347,24 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
     "How far a person may say yes ahead; without it every request is asked for.",
   "AccessPolicy.approval.grants.longest": "Seconds that a grant may last.",
   "AccessPolicy.approval.grants.mostUses": "Uses that a grant may have.",
+  "PostureSource.kind":
+    "`crowdstrike`: the Falcon API. `wiz`: the GraphQL API of Wiz. `report`: whoever answers in Postern's own format.",
+  "PostureSource.url": "Where it is asked. `crowdstrike`: `https://api.crowdstrike.com` where absent.",
+  "PostureSource.tokenUrl": "`wiz`: where its token comes from.",
+  "PostureSource.clientId": "`crowdstrike`, `wiz`: whom it knows this server as.",
+  "PostureSource.secret":
+    "Name of the secret: the client's, or for `report` a bearer token. It is sent to `url`, for `wiz` to `tokenUrl`, and nowhere else.",
+  "PostureSource.subject":
+    "`crowdstrike`, `wiz`: about whom an entry is, such as `aws-ec2:instance-id={instance_id}`; `{…}` stands for a member of the entry. Entries without it, and two entries about the same, say nothing.",
+  "PostureSource.filter": "`crowdstrike`: which hosts, in Falcon Query Language.",
+  "PostureSource.types": "`wiz`: which types of cloud resources; `VIRTUAL_MACHINE` where absent.",
+  "PostureSource.every": "Seconds between two questions.",
+  "PostureSource.validFor": "Seconds for which an answer holds from when it was seen.",
+  "PostureSource.connectTo":
+    "Connect here instead of resolving the host. TLS still verifies the host's name.",
+  "PostureSource.connectTo.address": "An IP address.",
+  "PostureSource.connectTo.port": "A port.",
+  "PostureSource.allowedNetworks":
+    "Special-purpose networks (loopback, private …) that it may be in; none where absent.",
+  "PostureSource.caCertificates": "PEM certificates trusted for it instead of the system's.",
 };

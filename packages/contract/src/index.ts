@@ -13,6 +13,7 @@ export * from "./budget-api.ts";
 export * from "./budgets.ts";
 export * from "./micro-dollars.ts";
 export * from "./price-lists.ts";
+export * from "./posture-sources.ts";
 export * from "./posture.ts";
 export * from "./problems.ts";
 export * from "./resource-kinds.ts";

@@ -13,4 +13,5 @@ export const RESOURCE_KINDS = [
   "AccessPolicy",
   "Budget",
   "PriceList",
+  "PostureSource",
 ] as const satisfies readonly ResourceKind[];

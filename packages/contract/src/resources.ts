@@ -10,6 +10,7 @@ import { accessConditionSpec } from "./access-conditions.ts";
 import { approvalSpec, approverSpec } from "./approvals.ts";
 import { budgetSpec } from "./budgets.ts";
 import { federatedTrustDomainSpec } from "./federated-trust-domains.ts";
+import { postureSourceSpec } from "./posture-sources.ts";
 import { priceListSpec } from "./price-lists.ts";
 import { reach } from "./reach.ts";
 import { resourceName as name } from "./resource-name.ts";
@@ -200,6 +201,12 @@ const budget = z.strictObject({ kind: z.literal("Budget"), metadata, spec: budge
 
 const priceList = z.strictObject({ kind: z.literal("PriceList"), metadata, spec: priceListSpec });
 
+const postureSource = z.strictObject({
+  kind: z.literal("PostureSource"),
+  metadata,
+  spec: postureSourceSpec,
+});
+
 export const resourceSchema = z.discriminatedUnion("kind", [
   federatedTrustDomain,
   trustProvider,
@@ -211,6 +218,7 @@ export const resourceSchema = z.discriminatedUnion("kind", [
   accessPolicy,
   budget,
   priceList,
+  postureSource,
 ]);
 
 export type Resource = z.infer<typeof resourceSchema>;

@@ -27,6 +27,7 @@ import type { Snapshot } from "./gateway/ports.ts";
 import { buildSnapshot } from "./gateway/snapshot.ts";
 import { ControlPlane } from "./governance/control-plane.ts";
 import { PostureDesk } from "./governance/posture-desk.ts";
+import { PostureSources } from "./governance/posture-sources.ts";
 import { systemClock as clock } from "./kernel/clock.ts";
 import { newId } from "./kernel/ids.ts";
 import { faultFields, type Log } from "./kernel/log.ts";
@@ -107,6 +108,13 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     changed: () => facts.changed(),
   });
   const facts = new LiveFacts(config, { log, posture });
+  const postureSources = new PostureSources({
+    ...{ desk: posture, clock, log, chance: Math.random },
+    secret: async (name) => {
+      const found = await vault.resolve(name);
+      return found.ok ? ok(found.value.secret) : refuse("credential_unavailable");
+    },
+  });
   const endedByCut = new Map<string, number>();
   const federation = new FederatedBundles({
     ...{ clock, log, chance: Math.random },
@@ -127,6 +135,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
       for (const agent of state.cut)
         if (before?.agents.get(agent)?.isCut === false) endedByCut.set(agent, gateway.cut(agent));
       federation.follow(state.resources.all("FederatedTrustDomain"));
+      postureSources.follow(state.resources.all("PostureSource"));
       identity?.reconsider();
       remoteAgents?.recheck();
       // What is open under conditions is decided again.
@@ -247,11 +256,11 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
         return done.ok ? ok({ name, version: done.value.version }) : refuse(done.reason.detail);
       },
       deleteSecret: async (name, operator) => {
-        const user = resources()
-          .all("CredentialProvider")
-          .find(({ spec }) => spec.secret === name);
+        const user = [...resources().all("CredentialProvider"), ...resources().all("PostureSource")].find(
+          ({ spec }) => spec.secret === name,
+        );
         if (user !== undefined)
-          return refuse(`secret ${name} is used by CredentialProvider \`${user.metadata.name}\``);
+          return refuse(`secret ${name} is used by ${user.kind} \`${user.metadata.name}\``);
         const time = clock.now();
         await record(
           secretChangeEvent({ id: newId(time), time, change: "delete", name, operatorUid: operator.uid }),
@@ -320,6 +329,7 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     approvals.close();
     own?.close();
     federation.close();
+    postureSources.close();
     bundleEndpoint?.close();
     identity?.close();
     facts.close();

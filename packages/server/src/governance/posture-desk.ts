@@ -21,6 +21,15 @@ export interface PostureDeskParts {
   changed(): void;
 }
 
+/** What was found out by asking. */
+export interface SeenPosture {
+  readonly subject: string;
+  readonly facts: StoredPosture["facts"];
+  readonly observedAt: Instant;
+  /** Seconds. */
+  readonly validFor: number;
+}
+
 export interface PostureRefusal {
   readonly code: "operator_unauthorized" | "request_malformed" | "resource_conflict";
   readonly detail: string;
@@ -57,7 +66,7 @@ export class PostureDesk implements PostureSource {
     }));
   }
 
-  /** In the log before it counts, where it says something else than before. */
+  /** What somebody says at the operators' socket. */
   async put(
     report: PostureReport,
     operator: { readonly uid: number; readonly objection: string | undefined },
@@ -67,8 +76,7 @@ export class PostureDesk implements PostureSource {
         code: "operator_unauthorized",
         detail: `${operator.objection}; no agent says how it is`,
       });
-    const { clock, store } = this.#parts;
-    const now = clock.now();
+    const now = this.#parts.clock.now();
     const observedAt = report.observedAt === undefined ? now : Date.parse(report.observedAt);
     const expiresAt = observedAt + 1000 * report.validFor;
     if (observedAt > now + CLOCKS_DIFFER)
@@ -77,17 +85,29 @@ export class PostureDesk implements PostureSource {
       return malformed(`it expired already, at ${iso(expiresAt)}: report what is seen now, or for longer`);
     const { facts, source, subject } = report;
     const stored: StoredPosture = { subject, source, facts, observedAt, expiresAt };
-    await this.#log(stored, operator.uid);
-    const outcome = await store.put(stored, MOST_KEPT);
+    const outcome = await this.#keep(stored, operator.uid);
     if (outcome === "older")
       return conflict(
         `${source} has said something of ${subject} that was seen later than ${iso(observedAt)}`,
       );
     if (outcome === "full")
       return conflict(`${MOST_KEPT} reports are kept already; withdraw some: report them without facts`);
-    this.#take(stored);
     this.#parts.changed();
     return ok({ subject, source, facts, observedAt: iso(observedAt), expiresAt: iso(expiresAt) });
+  }
+
+  /** What a source that was asked says; how much of it is new. What has expired or was seen in the future is passed over. */
+  async take(source: string, all: readonly SeenPosture[]): Promise<number> {
+    const now = this.#parts.clock.now();
+    let kept = 0;
+    for (const { facts, observedAt, subject, validFor } of all) {
+      const expiresAt = observedAt + 1000 * validFor;
+      if (expiresAt <= now || observedAt > now + CLOCKS_DIFFER || Object.keys(facts).length === 0) continue;
+      // eslint-disable-next-line no-await-in-loop
+      if ((await this.#keep({ subject, source, facts, observedAt, expiresAt })) === "kept") kept++;
+    }
+    if (kept > 0) this.#parts.changed();
+    return kept;
   }
 
   /** Takes over what the store has now. */
@@ -109,7 +129,15 @@ export class PostureDesk implements PostureSource {
     else this.#statements.delete(subject);
   }
 
-  async #log({ expiresAt, facts, source, subject }: StoredPosture, uid: number): Promise<void> {
+  /** In the log before it counts, where it says something else than before. */
+  async #keep(stored: StoredPosture, uid?: number): Promise<"kept" | "older" | "full"> {
+    await this.#log(stored, uid);
+    const outcome = await this.#parts.store.put(stored, MOST_KEPT);
+    if (outcome === "kept") this.#take(stored);
+    return outcome;
+  }
+
+  async #log({ expiresAt, facts, source, subject }: StoredPosture, uid?: number): Promise<void> {
     const before = this.of(subject).find((statement) => statement.source === source);
     const time = this.#parts.clock.now();
     const said = factsText(facts);

@@ -11,6 +11,7 @@ import { checkApproval, sharedIdentities } from "./check-approvals.ts";
 import { budgetReferences, checkBudget, checkPriceLists, priceListReferences } from "./check-budget.ts";
 import { checkSelectors, checkTrustProvider } from "./check-attestation.ts";
 import { checkFederation } from "./check-federation.ts";
+import { checkPostureSources } from "./check-posture-sources.ts";
 import { checkSpiffeIds } from "./check-spiffe-ids.ts";
 import { checkServerWorkload } from "./check-server-workload.ts";
 import { offeredOperations, type ProfileFacts } from "./profile-facts.ts";
@@ -33,6 +34,7 @@ export function checkResources(next: ResourceSet, context: CheckContext, placeOf
     ...sharedHosts(next, context.profiles),
     ...next.all("TrustProvider").flatMap((provider) => checkTrustProvider(provider, context.trustDomain)),
     ...checkFederation(next, context.trustDomain),
+    ...checkPostureSources(next),
     ...next.all("Agent").flatMap((agent) => checkSelectors(agent, next)),
     ...sameSelectors(next),
     ...sharedIdentities(next),
@@ -88,6 +90,7 @@ function referencesOf(resource: Resource): Reference[] {
     case "ServerWorkload":
     case "AccessCondition":
     case "Approver":
+    case "PostureSource":
       return [];
     case "Agent":
       return [
@@ -141,9 +144,11 @@ function danglingReferences(next: ResourceSet, { secretNames }: CheckContext): F
       const hint = didYouMean(name, namesOf(next, kind), "apply it first, or in the same call");
       findings.push({ resource, path, message: `no ${kind} \`${name}\`; ${hint}` });
     }
-    if (resource.kind !== "CredentialProvider" || secretNames === undefined) continue;
-    const { secret } = resource.spec;
-    if (secretNames.has(secret)) continue;
+    const secret =
+      resource.kind === "CredentialProvider" || resource.kind === "PostureSource"
+        ? resource.spec.secret
+        : undefined;
+    if (secret === undefined || secretNames === undefined || secretNames.has(secret)) continue;
     const hint = didYouMean(secret, secretNames, `set it with \`postern secret set ${secret}\``);
     findings.push({ resource, path: ["spec", "secret"], message: `no secret \`${secret}\`; ${hint}` });
   }
