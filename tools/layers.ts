@@ -88,6 +88,7 @@ export const WORKSPACES: Readonly<
   },
   "packages/sdk": {
     imports: ["@postern/identity"],
+    testImports: ["@postern/testkit"],
     resolves: [],
     reason: "it is installed without anything else: what it uses of the formats is packed with it",
   },

@@ -50,9 +50,13 @@ export function doubleField(number: number, value: number): Buffer {
 export const mapField = (number: number, key: string, value: Buffer | string): Buffer =>
   field(number, Buffer.concat([field(1, key), field(2, value)]));
 
+/** Nothing that is meant has a tenth of it; a field takes two bytes, and an object of many more here. */
+const MOST_FIELDS = 10_000;
+
 /** Fields of bytes by number, in order; others are passed over, as a reader of an older definition must. */
 export function readFields(message: Buffer): ReadonlyMap<number, readonly Buffer[]> {
   const fields = new Map<number, Buffer[]>();
+  let count = 0;
   let at = 0;
   const readVarint = (): number => {
     let value = 0;
@@ -74,7 +78,11 @@ export function readFields(message: Buffer): ReadonlyMap<number, readonly Buffer
     else if (type === LENGTH) {
       const length = readVarint();
       if (length > message.length - at) throw new ProtobufError("a field is cut off");
-      fields.set(number, [...(fields.get(number) ?? []), message.subarray(at, at + length)]);
+      if (++count > MOST_FIELDS) throw new ProtobufError("too many fields");
+      const same = fields.get(number);
+      const content = message.subarray(at, at + length);
+      if (same === undefined) fields.set(number, [content]);
+      else same.push(content);
       at += length;
     } else throw new ProtobufError("a field of an unknown type");
     if (at > message.length) throw new ProtobufError("a field is cut off");

@@ -129,6 +129,28 @@ describe("a trust bundle", () => {
 
 const data = outsideData("spiffe", "https://github.com/spiffe/go-spiffe");
 
+describe("a JWK Set in which no key has a use", () => {
+  const plain = { keys: [without(jwtKey, "use")] };
+  const counts = (document: unknown, form: "trust-bundle" | "jwt-keys") => {
+    const found = parseTrustBundle("example.org", Buffer.from(JSON.stringify(document)), form);
+    return found.ok ? [found.value.x509Authorities.length, found.value.jwtAuthorities.length] : found.reason;
+  };
+
+  it("B2: believes nobody as a trust bundle, and is all JWT authorities where the Workload API gives it", () => {
+    expect(counts(plain, "trust-bundle")).toEqual([0, 0]);
+    expect(counts(plain, "jwt-keys")).toEqual([0, 1]);
+  });
+
+  it.each(["jwt-svid", "x509-svid", "sig", ""])("is asked for the use of all where one has %j", (use) => {
+    const document = { keys: [...plain.keys, { ...jwtKey, kid: "two", use }] };
+    expect(counts(document, "jwt-keys")).toEqual([0, use === "jwt-svid" ? 1 : 0]);
+  });
+
+  it("B4: is of no use with a key without `kid`", () => {
+    expect(counts({ keys: [without(plain.keys[0]!, "kid")] }, "jwt-keys")).toEqual(expect.any(String));
+  });
+});
+
 describe.skipIf(data === undefined)("the bundles of go-spiffe", () => {
   const expected: Readonly<Record<string, readonly [number, number] | undefined>> = {
     "bundle/jwtbundle/testdata/jwks_missing_kid.json": [0, 0],

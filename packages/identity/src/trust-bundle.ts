@@ -28,10 +28,20 @@ const MOST_BYTES = 1_048_576;
 const MOST_KEYS = 200;
 
 /**
+ * `jwt-keys`: what the Workload API gives for tokens (§6.2.2 there) holds nothing else, and SPIRE and go-spiffe leave `use`
+ * away from all of it. Where one entry has a `use`, it is asked of all, as in a trust bundle.
+ */
+export type BundleForm = "trust-bundle" | "jwt-keys";
+
+/**
  * A bundle as somebody else wrote it. Entries of unknown kind are passed over (§4.1.3, §4.2); one that is of a known
  * kind and broken makes the whole of no use, because nobody can tell what its publisher meant.
  */
-export function parseTrustBundle(trustDomain: string, document: Buffer): Result<TrustBundle, string> {
+export function parseTrustBundle(
+  trustDomain: string,
+  document: Buffer,
+  form: BundleForm = "trust-bundle",
+): Result<TrustBundle, string> {
   if (document.length > MOST_BYTES) return refuse("the trust bundle is too large");
   const json = parseStrictJson(document);
   if (!json.ok || !isJsonObject(json.value)) return refuse("the trust bundle is not a JSON object");
@@ -40,7 +50,9 @@ export function parseTrustBundle(trustDomain: string, document: Buffer): Result<
   if (keys.length > MOST_KEYS) return refuse("the trust bundle has too many keys");
   const x509Authorities: CertificateFacts[] = [];
   const jwtAuthorities: JwtAuthority[] = [];
-  for (const entry of keys.filter(isKnownEntry)) {
+  const isPlain = form === "jwt-keys" && !keys.some((entry) => useOf(entry) !== undefined);
+  const isKnown = (entry: unknown): entry is Entry => isKnownEntry(entry, isPlain);
+  for (const entry of keys.filter(isKnown)) {
     if (entry["use"] === "x509-svid") {
       const certificate = readAuthority(entry);
       if (certificate === undefined) continue;
@@ -60,10 +72,12 @@ export function parseTrustBundle(trustDomain: string, document: Buffer): Result<
 
 type Entry = Readonly<Record<string, unknown>>;
 
-function isKnownEntry(entry: unknown): entry is Entry {
+const useOf = (entry: unknown): unknown => (isJsonObject(entry) ? memberOf(entry, "use") : undefined);
+
+function isKnownEntry(entry: unknown, isPlain: boolean): entry is Entry {
   if (!isJsonObject(entry)) return false;
-  const [kty, use] = [memberOf(entry, "kty"), memberOf(entry, "use")];
-  return (kty === "EC" || kty === "RSA") && (use === "x509-svid" || use === "jwt-svid");
+  const [kty, use] = [memberOf(entry, "kty"), useOf(entry)];
+  return (kty === "EC" || kty === "RSA") && (isPlain || use === "x509-svid" || use === "jwt-svid");
 }
 
 /** X509-SVID §6.2: the certificate is the first of `x5c`; an entry without one is passed over. */

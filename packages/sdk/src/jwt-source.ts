@@ -36,11 +36,14 @@ export class JwtSource {
   async svid(audience: string, { id, signal }: TokenOptions = {}): Promise<JwtSvid> {
     const key = JSON.stringify([audience, id]);
     const known = this.#tokens.get(key);
+    const { state } = this.#kept;
     if (known !== undefined && Date.now() < known.renewAt) return known.svid;
     const [svid] = await this.fetch([audience], {
       ...(id === undefined ? {} : { id }),
       ...(signal && { signal }),
     });
+    // What has changed meanwhile may have taken this one back.
+    if (this.#kept.state !== state || this.#kept.isClosed) return svid;
     const now = Date.now();
     if (this.#tokens.size >= MOST_KEPT) this.#tokens.delete(this.#tokens.keys().next().value!);
     this.#tokens.set(key, { svid, renewAt: now + (svid.expiresAt - now) / 2 });
@@ -71,5 +74,6 @@ export class JwtSource {
 
   close(): void {
     this.#kept.close();
+    this.#tokens.clear();
   }
 }

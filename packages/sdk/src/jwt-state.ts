@@ -14,7 +14,7 @@ export function readJwtState(message: Buffer, problem: (problem: SpiffeError) =>
 }
 
 function jwtBundle(trustDomain: string, document: Buffer): TrustBundle {
-  const bundle = parseTrustBundle(trustDomain, document);
+  const bundle = parseTrustBundle(trustDomain, document, "jwt-keys");
   if (!bundle.ok) throw new SpiffeError("response_invalid", bundle.reason);
   return bundle.value;
 }

@@ -308,6 +308,13 @@ describe("JWT bundles", () => {
     expect(refusal(await sign())).toBe(`accepted for ${SUB}`);
   });
 
+  it("may leave the use of all keys away, as SPIRE's do; then each is for tokens", async () => {
+    const plain = jwks(jwkOf(next, { use: undefined }), jwkOf(key, { use: undefined, kty: "new" }));
+    await push(bundles({ "example.org": plain, "partner.org": jwks(jwkOf(key)) }));
+    expect(refusal(await sign(claims(), next))).toBe(`accepted for ${SUB}`);
+    expect(refusal(await sign())).toBe("authority_unknown");
+  });
+
   it("JB-7, B1: without keys believe nobody", async () => {
     await push(bundles({ "example.org": jwks() }));
     expect(refusal(await sign())).toBe("authority_unknown");
@@ -381,6 +388,28 @@ describe("asking for a token", () => {
     await push(bundles({ "example.org": jwks(jwkOf(key)) }));
     await source.svid("conformance");
     expect(api.callsOf(FETCH).length).toBe(2);
+  });
+
+  it("keeps no token that was on its way while the keys changed", async () => {
+    api.answer(FETCH, { message: svid(SUB, await sign()) });
+    const asked = source.svid("conformance");
+    await expect.poll(() => api.callsOf(FETCH).length).toBe(1);
+    await push(bundles({ "example.org": jwks(jwkOf(key)) }));
+    api.end(FETCH, 0);
+    await asked;
+    await give();
+    await source.svid("conformance");
+    expect(api.callsOf(FETCH).length).toBe(2);
+  });
+
+  it("gives no token once it is closed, not even one that it has", async () => {
+    api.answer(BUNDLES, { status: 7 });
+    api.end(BUNDLES, 7);
+    await expect.poll(() => source.bundleOf("example.org")).toBeUndefined();
+    await give();
+    await source.svid("conformance");
+    source.close();
+    await expect(source.svid("conformance")).rejects.toMatchObject({ code: "closed" });
   });
 
   it.each([

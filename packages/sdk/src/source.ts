@@ -91,7 +91,7 @@ export class Kept<State> {
   }
 
   #follow(): Promise<void> {
-    const problem = (what: SpiffeError): void => this.#options.onProblem?.(what);
+    const problem = (what: SpiffeError): void => this.#tell(what);
     return followStream(
       {
         ...{ client: this.client, method: this.#stream.method, problem },
@@ -108,6 +108,20 @@ export class Kept<State> {
 
   #become(state: State): void {
     this.#state = state;
-    for (const listener of this.#listeners) listener();
+    for (const listener of this.#listeners)
+      try {
+        listener();
+      } catch (cause) {
+        // The next one may be what ends connections that are trusted no longer.
+        this.#tell(new SpiffeError("listener_failed", "who was told of a change has thrown", { cause }));
+      }
+  }
+
+  #tell(problem: SpiffeError): void {
+    try {
+      this.#options.onProblem?.(problem);
+    } catch {
+      // There is nobody left to tell, and no identity may depend on who writes logs.
+    }
   }
 }

@@ -20,6 +20,8 @@ export type SpiffeErrorCode =
   | "peer_unauthorized"
   /** A token is refused; `reason` says why. */
   | "token_refused"
+  /** A listener of `onChange` has thrown; everybody else was told of the change. */
+  | "listener_failed"
   | "closed";
 
 export interface SpiffeErrorDetails {

@@ -34,6 +34,9 @@ export function connectTls(options: ConnectTlsOptions): Promise<TLSSocket> {
   return connectVerified({ host, port, ...more }, rules, signal).then(({ socket }) => socket);
 }
 
+/** Who takes the connection and then says nothing would be waited for without end. */
+const HANDSHAKE_TIME = 30_000;
+
 interface Connected {
   readonly socket: TLSSocket;
   readonly peer: Peer;
@@ -56,6 +59,9 @@ async function connectVerified(
   });
   const abort = (): void => void socket.destroy(signal?.reason as Error);
   signal?.addEventListener("abort", abort, { once: true });
+  const late = setTimeout(() => {
+    socket.destroy(new Error(`no handshake in ${HANDSHAKE_TIME} ms`));
+  }, HANDSHAKE_TIME);
   socket.on("error", reject);
   socket.once("close", () => reject(new Error("the connection ended before its peer was proved")));
   socket.once("secureConnect", () => {
@@ -70,6 +76,7 @@ async function connectVerified(
   try {
     return await promise;
   } finally {
+    clearTimeout(late);
     signal?.removeEventListener("abort", abort);
   }
 }
@@ -121,7 +128,14 @@ export function spiffeFetch(rules: ClientRules): typeof fetch {
     outgoing.on("error", reject);
     if (request.body === null) outgoing.end();
     else pipeline(Readable.fromWeb(request.body as never), outgoing).catch(reject);
-    return responseOf(await promise);
+    const message = await promise;
+    try {
+      return responseOf(message);
+    } catch (error) {
+      // Such as a status that there is not: the rest of it is read by nobody.
+      message.destroy();
+      throw error;
+    }
   };
 }
 

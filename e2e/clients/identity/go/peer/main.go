@@ -182,21 +182,10 @@ func (s *state) FetchX509Bundles(_ *workload.X509BundlesRequest, stream grpc.Ser
 
 func (s *state) FetchJWTBundles(_ *workload.JWTBundlesRequest, stream grpc.ServerStreamingServer[workload.JWTBundlesResponse]) error {
 	return follow(s, stream, func() *workload.JWTBundlesResponse {
+		// A plain JWK set: neither go-spiffe nor SPIRE says here what a key is for.
 		document := must(s.jwtBundle().Marshal())
-		return &workload.JWTBundlesResponse{Bundles: map[string][]byte{domain.IDString(): withUse(document)}}
+		return &workload.JWTBundlesResponse{Bundles: map[string][]byte{domain.IDString(): document}}
 	})
-}
-
-// go-spiffe writes a plain JWK set; SPIRE adds the use that the standard asks for.
-func withUse(document []byte) []byte {
-	var set struct {
-		Keys []map[string]any `json:"keys"`
-	}
-	check(json.Unmarshal(document, &set))
-	for _, key := range set.Keys {
-		key["use"] = "jwt-svid"
-	}
-	return must(json.Marshal(set))
 }
 
 func (s *state) FetchJWTSVID(_ context.Context, request *workload.JWTSVIDRequest) (*workload.JWTSVIDResponse, error) {
