@@ -197,7 +197,9 @@ spec:
     expect(open).toMatchObject({ used: 0, reserved: 900 });
     connection.destroy();
     await expect
-      .poll(async () => (await shown("aborted")).counters.map(({ reserved }) => reserved))
+      .poll(async () => (await shown("aborted")).counters.map(({ reserved }) => reserved), {
+        timeout: 15_000,
+      })
       .toEqual([0, 0, 0, 0]);
     const { outputTokens, requests } = await used("aborted");
     expect(requests).toBe(1);

@@ -179,6 +179,10 @@ export const ENVIRONMENT_READERS: readonly Exception[] = [
     file: "packages/testkit/src/outside-data.ts",
     reason: "where outside test data lies, and whether missing data skips tests or fails them",
   },
+  {
+    file: "packages/testkit/src/keep-decisions.ts",
+    reason: "where what was decided is kept, so that it can be decided again",
+  },
   { file: "packages/demo/src/attack.ts", reason: "the attacker looks for secrets in its environment" },
 ];
 

@@ -8,6 +8,12 @@ import { commands } from "./commands.ts";
 import { ControlClient, ControlError } from "./control-client.ts";
 import { commandHelp, COMMON_FLAGS, overview } from "./help.ts";
 
+// A reader that goes away, as `head` does, has seen enough: that is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit();
+  throw error;
+});
+
 const argv = process.argv.slice(2);
 process.exitCode = await main(argv);
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startProgram, type Finished, type ProgramOptions, type RunningProgram } from "./child-process.ts";
+import { decisionKeeper } from "./keep-decisions.ts";
 import { noteSecret, searchForLeaks } from "./leak-search.ts";
 
 /** The launcher at the root of the repository. */
@@ -71,8 +72,14 @@ export async function startPostern(options: StartPosternOptions = {}): Promise<P
       .catch(() => {});
     return program;
   };
+  const keeper = decisionKeeper(folder);
+  const finish = async (args: readonly string[], more?: ProgramOptions) => {
+    const result = await start(args, more).ended;
+    if (args[0] === "apply" || args[0] === "delete") await keeper?.changed();
+    return result;
+  };
   const mustSucceed = async (args: readonly string[], input: string) => {
-    const result = await start(args, { input }).ended;
+    const result = await finish(args, { input });
     if (result.code === 0) return result;
     throw new Error(`postern ${args.join(" ")} ended with ${result.code}\n${result.stdout}${result.stderr}`);
   };
@@ -89,7 +96,7 @@ export async function startPostern(options: StartPosternOptions = {}): Promise<P
     get log() {
       return server.stdout + server.stderr;
     },
-    postern: (args, more) => start(args, more).ended,
+    postern: finish,
     start,
     apply: (yaml) => withFile(yaml, (file) => mustSucceed(["apply", "-f", file], "")),
     setSecret: async (name, value) => {
@@ -101,6 +108,7 @@ export async function startPostern(options: StartPosternOptions = {}): Promise<P
         // While it runs: processes and temporary files are there to be looked at.
         await search();
       } finally {
+        await keeper?.ending();
         await Promise.allSettled([...commands].map((program) => program.stop(2000)));
         await server.stop().catch(() => {});
         try {

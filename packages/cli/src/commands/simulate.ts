@@ -103,7 +103,7 @@ function inWords(result: Simulation, isAgainstNow: boolean): string[] {
     const groups = result.groups.filter((group) => group.change === change);
     if (groups.length === 0) continue;
     lines.push(`${heading}: ${result.changed[change as keyof typeof HEADINGS]}`);
-    for (const group of groups) lines.push(...groupLines(group));
+    for (const alike of byAgents(groups)) lines.push(...groupLines(alike));
   }
   if (result.ungrouped > 0) lines.push(`and ${result.ungrouped} more that are not shown one by one`);
   lines.push(
@@ -126,13 +126,35 @@ const REASONS: Readonly<Record<keyof Simulation["notReplayed"], string>> = {
   condition_not_judged: "for which a condition was not judged then, or was another one",
 };
 
-function groupLines({ before, after, examples, ...group }: ChangeGroup): string[] {
-  const what = group.operation ?? `${group.method} ${group.path}`;
-  const model = group.model === undefined ? "" : ` with model ${group.model}`;
+/** Groups that differ in the agent alone are one for a reader. */
+function byAgents(groups: readonly ChangeGroup[]): [ChangeGroup, ...ChangeGroup[]][] {
+  const alike = new Map<string, [ChangeGroup, ...ChangeGroup[]]>();
+  for (const group of groups) {
+    const { serverWorkload, before, after } = group;
+    const key = JSON.stringify([serverWorkload, whatOf(group), before, after]);
+    const known = alike.get(key);
+    if (known === undefined) alike.set(key, [group]);
+    else known.push(group);
+  }
+  const sum = (some: readonly ChangeGroup[]): number => some.reduce((all, { count }) => all + count, 0);
+  return [...alike.values()].toSorted((a, b) => sum(b) - sum(a));
+}
+
+const whatOf = ({ operation, method, path, model }: ChangeGroup): string =>
+  `${operation ?? `${method} ${path}`}${model === undefined ? "" : ` with model ${model}`}`;
+
+const MOST_AGENTS = 5;
+
+function groupLines(alike: readonly [ChangeGroup, ...ChangeGroup[]]): string[] {
+  const last = alike.reduce((a, b) => (b.lastTime > a.lastTime ? b : a));
+  const agents = alike.map(({ agent }) => agent).toSorted();
+  const more = agents.length > MOST_AGENTS ? ` and ${agents.length - MOST_AGENTS} more` : "";
+  const who = `${agents.length === 1 ? "agent" : "agents"} ${agents.slice(0, MOST_AGENTS).join(", ")}${more}`;
+  const count = alike.reduce((sum, group) => sum + group.count, 0);
   return [
-    `  ${group.count} × agent ${group.agent}: ${group.serverWorkload} ${what}${model}`,
-    `      ${ruling(before)} → ${ruling(after)}`,
-    `      last ${new Date(group.lastTime).toISOString()}, for example ${examples[0]}`,
+    `  ${count} × ${who}: ${last.serverWorkload} ${whatOf(last)}`,
+    `      ${ruling(last.before)} → ${ruling(last.after)}`,
+    `      last ${new Date(last.lastTime).toISOString()}, for example ${last.examples[0]}`,
   ];
 }
 
