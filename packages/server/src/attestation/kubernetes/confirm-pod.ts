@@ -12,6 +12,7 @@ import { claimText } from "../token/read-claims.ts";
 import type { ApiServer } from "./api-server.ts";
 import type { BoundPod } from "./kubernetes.ts";
 import type { Confirmed } from "../token/token-provider.ts";
+import { podConfinement } from "./pod-confinement.ts";
 import { podFacts, podImages } from "./pod-facts.ts";
 
 interface Question {
@@ -42,7 +43,7 @@ export async function confirmPod(
   if (status !== 200 || object["kind"] !== "Pod") return unavailable(`api_server_status_${status}`);
   const problem = podProblem(object, pod);
   return problem === undefined
-    ? ok({ facts: podFacts(object), images: podImages(object) })
+    ? ok({ facts: { ...podFacts(object), ...podConfinement(object) }, images: podImages(object) })
     : refused(problem);
 }
 

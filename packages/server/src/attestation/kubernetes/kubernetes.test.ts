@@ -111,6 +111,8 @@ describe("a service-account token", () => {
         `kubernetes:pod-image=registry.example/agent@${digest}`,
         `kubernetes:pod-image-digest=${digest}`,
         "kubernetes:pod-image-count=1",
+        "kubernetes:pod-privileged=false",
+        "kubernetes:pod-read-only-root=false",
       ]),
     );
   });
