@@ -3,6 +3,7 @@
 import { copyFileSync, existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   outsideData,
@@ -75,12 +76,17 @@ function placeFile(name: string): void {
 }
 
 /** The agent's policy for OpenAI, under one condition of this spec. */
-async function under(spec: object, conditions: readonly string[] = ["wanted"]): Promise<void> {
+async function under(
+  spec: object,
+  conditions: readonly string[] = ["wanted"],
+  isEverything = false,
+): Promise<void> {
   const resources = standIns
     .resources({ agents: AGENTS })
     .replace(
-      /(metadata: \{ name: agents-may-use-openai \}\nspec:\n)/,
-      `$1  conditions: ${JSON.stringify(conditions)}\n`,
+      /(metadata: \{ name: agents-may-use-openai \}\nspec:\n(?: .*\n)*?)( {2}allow:.*\n)/,
+      (_all, before: string, allow: string) =>
+        `${before}  conditions: ${JSON.stringify(conditions)}\n${isEverything ? "  allow: { everything: true }\n" : allow}`,
     );
   const condition = JSON.stringify({ kind: "AccessCondition", metadata: { name: "wanted" }, spec });
   await postern.apply(`${resources}---\n${condition}\n`);
@@ -183,7 +189,7 @@ describe("time", () => {
     // 2027-10-31: 03:00 is followed by 02:00, at 01:00Z. The clock can be set to a second.
     expect(await decided("2027-10-31T00:30:00Z")).toBe("allow");
     expect(await decided("2027-10-31T01:30:00Z")).toBe("allow");
-    expect(await decided("2027-10-31T02:00:02Z")).toBe("deny");
+    expect(await decided("2027-10-31T02:00:05Z")).toBe("deny");
   });
 });
 
@@ -237,6 +243,64 @@ describe("delegation", () => {
   });
 });
 
+/** Gives up all capabilities, opens a stream, and takes the capabilities back by starting a program anew: root may. */
+const TURNS_PRIVILEGED = `import ctypes,os,socket,sys,time
+host,port=os.environ["POSTERN_GATE"][7:].split(":")
+def ask(model):
+  s=socket.create_connection((host,int(port)))
+  s.settimeout(20)
+  body='{"model":"%s","messages":[]}' % model
+  s.sendall(("POST /openai/v1/chat/completions HTTP/1.1\\r\\nHost: %s:%s\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n%s" % (host,port,len(body),body)).encode())
+  return s
+def status(s):
+  return s.recv(65536).split(b" ")[1].decode()
+if len(sys.argv)==1:
+  print("with", status(ask("gpt-4o-mini")), flush=True)
+  header=(ctypes.c_uint32*2)(0x20080522,0)
+  libc=ctypes.CDLL(None,use_errno=True)
+  if libc.capset(header,(ctypes.c_uint32*6)())!=0: sys.exit(os.strerror(ctypes.get_errno()))
+  time.sleep(1.1)
+  s=ask("stand-in-endless")
+  print("without", status(s), flush=True)
+  until=time.monotonic()+2.5
+  while time.monotonic()<until:
+    if s.recv(65536)==b"": sys.exit("cut while it was as wanted")
+  os.set_inheritable(s.fileno(),True)
+  os.execv(sys.executable,[sys.executable,"-c",os.environ["PROGRAM"],str(s.fileno())])
+s=socket.socket(fileno=int(sys.argv[1]))
+s.settimeout(20)
+started=time.monotonic()
+try:
+  while s.recv(65536)!=b"": pass
+except ConnectionResetError: pass
+print("cut", time.monotonic()-started<5, flush=True)
+print("again", status(ask("gpt-4o-mini")), flush=True)
+`;
+
+describe.skipIf(process.getuid?.() !== 0)("runtime", () => {
+  it("that turns privileged loses what is open, and gets nothing more", async () => {
+    await under({ kind: "runtime", capabilities: [] });
+    const program = [
+      "env",
+      "-u",
+      "LD_PRELOAD",
+      `PROGRAM=${TURNS_PRIVILEGED}`,
+      "python3",
+      "-c",
+      TURNS_PRIVILEGED,
+    ];
+    const result = await postern.postern(["run", "--no-isolate", "--agent", AGENTS[0], "--", ...program]);
+    expect(result).toMatchObject({
+      stderr: expect.not.stringContaining("Traceback") as string,
+      stdout: "with 403\nwithout 200\ncut True\nagain 403\n",
+    });
+    const outcome = (await lastEvents()).find((event) => event["ended"] === "cut");
+    expect(outcome).toMatchObject({
+      reasons: expect.arrayContaining(["condition_lapsed", "wanted"]) as string[],
+    });
+  });
+});
+
 describe("request", () => {
   const modest = {
     kind: "request",
@@ -267,6 +331,90 @@ describe("request", () => {
     await under(modest);
     expect((await ask(body)).said).toBe("access_denied");
     expect(standIns.openai.requests).toEqual([]);
+  });
+
+  describe("whose body", () => {
+    beforeAll(() => under(modest, ["wanted"], true));
+
+    /** A body under headers of its own, to an operation that needs no model, so that nothing but the condition reads it. */
+    async function sendAs(
+      headers: readonly string[],
+      body: Buffer,
+    ): Promise<{ status: number; code: string | undefined }> {
+      const framing = headers.some((header) => header.startsWith("Transfer-Encoding"))
+        ? []
+        : [`Content-Length: ${body.length}`];
+      const head = ["POST /openai/v1/elsewhere HTTP/1.1", `Host: ${agent.authority}`, ...framing, ...headers];
+      const { status, code } = await agent.send(
+        Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`), body]),
+      );
+      return { status, code };
+    }
+    const JSON_TYPE = "Content-Type: application/json";
+    const fitting = Buffer.from(`{"temperature":0.5}`);
+
+    it.each<[string, readonly string[], Buffer]>([
+      ["compressed", [JSON_TYPE, "Content-Encoding: gzip"], gzipSync(fitting)],
+      ["said to be compressed, and is not", [JSON_TYPE, "Content-Encoding: gzip"], fitting],
+      ["of two encodings", [JSON_TYPE, "Content-Encoding: identity, deflate"], fitting],
+      ["of an encoding without a name", [JSON_TYPE, "Content-Encoding:"], fitting],
+      [
+        "in another character set",
+        ["Content-Type: application/json; charset=utf-16"],
+        Buffer.from(fitting.toString(), "utf16le"),
+      ],
+      ["in another character set without saying so", [JSON_TYPE], Buffer.from(fitting.toString(), "utf16le")],
+      ["a form", ["Content-Type: application/x-www-form-urlencoded"], Buffer.from("temperature=0.5")],
+      ["JSON, and said to be a form", ["Content-Type: application/x-www-form-urlencoded"], fitting],
+      [
+        "of several parts, one of them JSON",
+        ["Content-Type: multipart/form-data; boundary=b"],
+        Buffer.from(`--b\r\nContent-Disposition: form-data; name="temperature"\r\n\r\n0.5\r\n--b--\r\n`),
+      ],
+      ["plain text", ["Content-Type: text/plain"], fitting],
+      ["of a type that two readers take for two", ["Content-Type: application/json, text/plain"], fitting],
+      ["lines of JSON", [JSON_TYPE], Buffer.from(`${fitting.toString()}\n{"temperature":2}`)],
+      ["JSON behind a byte order mark", [JSON_TYPE], Buffer.concat([Buffer.from("\ufeff"), fitting])],
+      ["JSON with a comment", [JSON_TYPE], Buffer.from(`{"temperature":0.5/*,"temperature":2*/}`)],
+      [
+        "too deep",
+        [JSON_TYPE],
+        Buffer.from(`{"temperature":0.5,"x":${"[".repeat(5000)}${"]".repeat(5000)}}`),
+      ],
+      ["none", [JSON_TYPE], Buffer.alloc(0)],
+    ])("is %s is refused before anything leaves", async (_name, headers, body) => {
+      expect(await sendAs(headers, body)).toMatchObject({ status: 403, code: "access_denied" });
+      expect(standIns.openai.requests).toEqual([]);
+      expect(await lastOf("decision")).toMatchObject({ conditions: [{ holds: false, unknown: true }] });
+    });
+
+    it.each<[string, readonly string[], number]>([
+      [
+        "two encodings in two lines",
+        [JSON_TYPE, "Content-Encoding: identity", "Content-Encoding: gzip"],
+        400,
+      ],
+      ["two types in two lines", [JSON_TYPE, "Content-Type: text/plain"], 400],
+    ])("has %s is refused", async (_name, headers, status) => {
+      expect((await sendAs(headers, fitting)).status).toBe(status);
+      expect(standIns.openai.requests).toEqual([]);
+    });
+
+    it("comes in pieces is judged as one, and sent as it came", async () => {
+      const pieces = (text: string): Buffer =>
+        Buffer.from(
+          `${Array.from(text)
+            .map((character) => `1\r\n${character}\r\n`)
+            .join("")}0\r\n\r\n`,
+        );
+      const framing = [JSON_TYPE, "Transfer-Encoding: chunked"];
+      const text = `{"\\u0074emperature" :0.5}`;
+      await sendAs(framing, pieces(text));
+      expect(standIns.openai.requests.at(-1)?.body.toString()).toBe(text);
+      standIns.openai.forgetRequests();
+      expect((await sendAs(framing, pieces(`{"temperature":1.5}`))).code).toBe("access_denied");
+      expect(standIns.openai.requests).toEqual([]);
+    });
   });
 
   it("that hides a secret of the vault in a value does not bring it into the log", async () => {

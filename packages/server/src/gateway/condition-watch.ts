@@ -30,6 +30,8 @@ export interface Watched {
 
 /** Milliseconds; timers do not follow a clock that is set, so it is looked at now and then. */
 const MOST_SLEEP = 15_000;
+/** Longer sleeps are whole multiples, with the rest behind them: timers of one length cost less than of many. */
+const SLEEP_STEP = 250;
 
 export class ConditionWatch {
   readonly #watched: Watched;
@@ -75,7 +77,8 @@ export class ConditionWatch {
     if (this.#isOver) return;
     const left = this.#isDue ? 0 : this.#judgement.validUntil - this.#parts.clock.now();
     if (left === Infinity) return;
-    this.#timer = setTimeout(() => void this.#reconsider(), Math.min(left, MOST_SLEEP));
+    const steps = Math.floor(left / SLEEP_STEP) * SLEEP_STEP;
+    this.#timer = setTimeout(() => void this.#reconsider(), Math.min(steps === 0 ? left : steps, MOST_SLEEP));
     this.#timer.unref();
   }
 

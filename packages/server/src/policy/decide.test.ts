@@ -5,7 +5,7 @@ import type { AccessRequest } from "./access-request.ts";
 import type { AllowSpec } from "./clauses.ts";
 import { decide } from "./decide.ts";
 import { explain } from "./explain.ts";
-import { compiled, type Policy, policy } from "./policy-fixtures.ts";
+import { compiled, condition, type Policy, policy } from "./policy-fixtures.ts";
 
 const request: AccessRequest = { agent: "a", serverWorkload: "s", method: "POST", path: "/v1/x", model: "m" };
 const everything = { allow: { everything: true } } as const;
@@ -102,6 +102,71 @@ test("an absent value and its look-alikes are different requests", () => {
   for (const model of ["null", "undefined", ""])
     expect(decide(policies, { ...without, model }).outcome).toBe("allow");
   expect(decide(policies, without).outcome).toBe("deny");
+});
+
+describe("a decision that is kept", () => {
+  const conditions = ["a", "b", "a,b", "null"].map((name) =>
+    condition(name, { kind: "delegation", maxDepth: 9 }),
+  );
+  const policies = [
+    policy("one", { conditions: ["a"], allow: { models: ["m"] } }),
+    policy("two", { conditions: ["b"], allow: { operations: ["m"] } }),
+    policy("joined", { conditions: ["a,b"], allow: { methods: ["GET"], paths: ["/m"] } }),
+    policy("no", {
+      cedar: `forbid(principal, action, resource) when { context.conditions.contains("null") && context.path == "/m" };`,
+    }),
+  ];
+  const maybe = <T>(...values: T[]): (T | undefined)[] => [undefined, ...values];
+  const questions: AccessRequest[] = maybe("m", "GET").flatMap((operation) =>
+    maybe("m", "null").flatMap((model) =>
+      ["GET", "m"].flatMap((method) =>
+        ["/", "/m"].flatMap((path) =>
+          maybe(["a"], ["b"], ["a", "b"], ["a,b"], ["null"]).flatMap((holding) =>
+            maybe(["a"], ["null"]).map((unknown) => ({
+              ...{ agent: "a", serverWorkload: "s", method, path },
+              ...(operation === undefined ? {} : { operation }),
+              ...(model === undefined ? {} : { model }),
+              ...(holding === undefined ? {} : { conditions: holding }),
+              ...(unknown === undefined ? {} : { unknownConditions: unknown }),
+            })),
+          ),
+        ),
+      ),
+    ),
+  );
+
+  test("answers the very same question only: as one that has never been asked anything", () => {
+    const kept = compiled(...conditions, ...policies);
+    const outcomes = new Set<string>();
+    for (const asked of questions) {
+      const decision = decide(kept, asked);
+      outcomes.add(decision.outcome);
+      expect(decide(compiled(...conditions, ...policies), asked)).toEqual(decision);
+    }
+    expect(outcomes.size).toBe(2);
+  });
+
+  test("falls with the policies and with the definition of a condition: nothing of one set is known to the next", () => {
+    const held = { ...request, conditions: ["a"] };
+    const before = compiled(condition("a", { kind: "delegation", maxDepth: 0 }), policies[0]!);
+    const after = compiled(condition("a", { kind: "delegation", maxDepth: 1 }), policies[0]!);
+    const allow = decide(before, held);
+    expect(allow.outcome).toBe("allow");
+    expect(decide(before, held)).toBe(allow);
+    expect(after.digest).not.toBe(before.digest);
+    expect(decide(after, held)).not.toBe(allow);
+  });
+
+  test("does so however many others were asked for in between", () => {
+    const kept = compiled(policy("p", { allow: { paths: ["/kept"] } }));
+    const ask = (path: string) => decide(kept, { ...request, path }).outcome;
+    for (let round = 0; round < 3; round++) {
+      expect(ask("/kept")).toBe("allow");
+      for (let n = 0; n < 6000; n++) ask(`/other/${n % 5500}`);
+    }
+    expect(ask("/kept")).toBe("allow");
+    expect(ask("/other/1")).toBe("deny");
+  });
 });
 
 // ---- structured policies against a naive reference ------------------------------------------------------------

@@ -90,6 +90,8 @@ function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, 
   const method = word(said["method"]);
   if (agent === undefined || serverWorkload === undefined || method === undefined || path === undefined)
     return refuse("incomplete");
+  const found = recordedConditions({ unmapped: said });
+  if (found.length >= MOST_CONDITIONS) return refuse("cut_short");
   const request: AccessRequest = {
     agent,
     serverWorkload,
@@ -97,7 +99,7 @@ function askedIn(said: Fields, path: string | undefined): Result<AccessRequest, 
     path,
     ...optional("operation", said["operation"]),
     ...optional("model", said["model"]),
-    ...conditionsOf(recordedConditions({ unmapped: said })),
+    ...conditionsOf(found),
   };
   const values = [method, path, request.operation ?? "", request.model ?? ""];
   if (values.some((value) => CUT.test(value))) return refuse("cut_short");
@@ -115,6 +117,9 @@ function refusalIn({ outcome, code, reasons }: Fields): NotReplayable | undefine
     return "beyond_policy";
   return code === "access_denied" && !all.includes("changed_meanwhile") ? undefined : "not_asked";
 }
+
+/** The log holds no more of them. */
+const MOST_CONDITIONS = 64;
 
 export interface RecordedCondition {
   readonly name: string;

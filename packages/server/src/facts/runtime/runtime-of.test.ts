@@ -24,7 +24,7 @@ function shown(files: Record<string, string>): RuntimeFacts {
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, text);
   }
-  return runtimeOf(7, { proc: join(folder, "proc"), cgroups: join(folder, "cg") });
+  return runtimeOf(7, undefined, { proc: join(folder, "proc"), cgroups: join(folder, "cg") });
 }
 
 const STATUS = [
@@ -69,7 +69,7 @@ describe("what the kernel shows of a process", () => {
 
   it("is absent where it is not told", () => {
     expect(shown({})).toEqual({ sharedNamespaces: ["pid", "mount", "user", "ipc", "uts"] });
-    expect(runtimeOf(7, { proc: "/nowhere", cgroups: "/nowhere" })).toEqual({});
+    expect(runtimeOf(7, undefined, { proc: "/nowhere", cgroups: "/nowhere" })).toEqual({});
     expect(shown({ status: status("CapEff:\t1") }).capabilities).toBeUndefined();
   });
 

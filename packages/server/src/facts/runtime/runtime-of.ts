@@ -13,16 +13,31 @@ export interface KernelViews {
 
 const HERE: KernelViews = { proc: "/proc", cgroups: "/sys/fs/cgroup" };
 
-export function runtimeOf(pid: number, views: KernelViews = HERE): RuntimeFacts {
-  const read = (name: string): string | undefined =>
-    attempt(() => readFileSync(join(views.proc, String(pid), name), "latin1"));
-  const limits = new ControlGroups(read("cgroup") ?? "", views.cgroups);
-  const facts = {
-    ...statusFacts(read("status") ?? ""),
-    readOnlyRoot: isRootReadOnly(read("mountinfo") ?? ""),
-    sharedNamespaces: sharedNamespaces(pid, views),
-    maxMemoryBytes: limits.least("memory", "memory.max", "memory.limit_in_bytes"),
-    maxProcesses: limits.least("pids", "pids.max", "pids.max"),
+const STATUS = ["capabilities", "noNewPrivileges", "seccomp"] as const;
+const EVERYTHING = [
+  ...STATUS,
+  ...(["readOnlyRoot", "sharedNamespaces", "maxMemoryBytes", "maxProcesses"] as const),
+];
+
+/** Each file takes its time, so that only those are read that tell what is asked for. */
+export function runtimeOf(
+  pid: number,
+  asked: readonly (keyof RuntimeFacts)[] = EVERYTHING,
+  views: KernelViews = HERE,
+): RuntimeFacts {
+  const read = (name: string): string =>
+    attempt(() => readFileSync(join(views.proc, String(pid), name), "latin1")) ?? "";
+  const limits = (): ControlGroups => new ControlGroups(read("cgroup"), views.cgroups);
+  const isAsked = (...names: readonly (keyof RuntimeFacts)[]): boolean =>
+    names.some((name) => asked.includes(name));
+  const facts: { [K in keyof RuntimeFacts]: RuntimeFacts[K] | undefined } = {
+    ...(isAsked(...STATUS) ? statusFacts(read("status")) : {}),
+    ...(isAsked("readOnlyRoot") ? { readOnlyRoot: isRootReadOnly(read("mountinfo")) } : {}),
+    ...(isAsked("sharedNamespaces") ? { sharedNamespaces: sharedNamespaces(pid, views) } : {}),
+    ...(isAsked("maxMemoryBytes")
+      ? { maxMemoryBytes: limits().least("memory", "memory.max", "memory.limit_in_bytes") }
+      : {}),
+    ...(isAsked("maxProcesses") ? { maxProcesses: limits().least("pids", "pids.max", "pids.max") } : {}),
   };
   const known = Object.entries(facts).filter(([, value]) => value !== undefined);
   return Object.fromEntries(known);

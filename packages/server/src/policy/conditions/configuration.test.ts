@@ -90,6 +90,9 @@ describe("a system prompt that was approved", () => {
     "instructions",
     "systemInstruction",
     "system_instruction",
+    "additional_instructions",
+    "preamble",
+    "session",
     "cachedContent",
     "cached_content",
   ])("does not hold where %s says more", (name) => {

@@ -18,6 +18,7 @@ type Part = "systemPrompt" | "tools";
 /** Members of a body that are instructions as a whole. The last ones name instructions that lie at the provider. */
 const INSTRUCTIONS = [
   ...["/system", "/instructions", "/systemInstruction", "/system_instruction"],
+  ...["/additional_instructions", "/preamble", "/session"],
   ...["/prompt", "/cachedContent", "/cached_content"],
 ];
 /** Lists in which elements with certain roles are instructions. */

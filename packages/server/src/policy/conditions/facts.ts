@@ -81,8 +81,8 @@ export interface RuntimeFacts {
 }
 
 export interface RuntimeSource {
-  /** Reads it anew. */
-  of(pid: number): RuntimeFacts;
+  /** Reads anew what is asked for, and maybe more. */
+  of(pid: number, asked: readonly (keyof RuntimeFacts)[]): RuntimeFacts;
 }
 
 /** What a source says of a subject, until it expires. */

@@ -15,17 +15,27 @@ const FRESH = 1000;
 export const runtime: ConditionKind<Spec> = {
   scope: "caller",
   problems,
-  judge:
-    (spec) =>
-    ({ caller, sources, now }) => {
+  judge: (spec) => {
+    const asked = FACTS.filter(([field]) => spec[field] !== undefined).map(([, fact]) => fact);
+    return ({ caller, sources, now }) => {
       if (caller.process === undefined || sources.runtime === undefined)
         return unknown("it is not known how the caller runs: it is no process of this machine");
-      const seen = sources.runtime.of(caller.process.pid);
+      const seen = sources.runtime.of(caller.process.pid, asked);
       const verdicts = TESTS.flatMap((test) => test(spec, seen) ?? []);
       const { holds, words, isUnknown } = verdicts.find((each) => !each.holds) ?? verdicts[0]!;
       return isUnknown === true ? unknown(words, now + FRESH) : (holds ? met : unmet)(words, now + FRESH);
-    },
+    };
+  },
 };
+
+/** What each field of a spec is about. */
+const FACTS: readonly (readonly [Exclude<keyof Spec, "kind">, keyof RuntimeFacts])[] = [
+  ...(["capabilities", "noNewPrivileges", "seccomp", "readOnlyRoot"] as const).map(
+    (name) => [name, name] as const,
+  ),
+  ["ownNamespaces", "sharedNamespaces"],
+  ...(["maxMemoryBytes", "maxProcesses"] as const).map((name) => [name, name] as const),
+];
 
 /** Undefined where the spec does not ask. */
 type Test = (spec: Spec, seen: RuntimeFacts) => Verdict | undefined;
