@@ -21,6 +21,7 @@ describe("no container is named by", () => {
     ["an id that is part of a name", `0::/user.slice/docker-${ID}.scope.d\n`],
     ["a line that only looks like one", `docker/${ID}\n`],
     ["a carriage return before the line", `0::/a\r1:name=systemd:/docker/${ID}\n`],
+    ["a path without its root", `1::${ID}\n`],
     ["nothing", ""],
   ])("%s", (_, text) => {
     expect(found(text)).toBeUndefined();

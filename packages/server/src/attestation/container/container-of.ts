@@ -33,8 +33,8 @@ export function containerOf(text: string): Result<ContainerGroups | undefined, s
   const roots = new Map<string, string>();
   let found: { readonly id: string; readonly engine: ContainerGroups["engine"] } | undefined;
   for (const line of text.split("\n")) {
-    // `hierarchy:controllers:path`; a path may hold colons.
-    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
+    // `hierarchy:controllers:path`; a path starts with a slash and may hold colons.
+    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
     if (controllers === undefined || path === undefined) continue;
     const root = rootOf(path);
     if (root === undefined) continue;
