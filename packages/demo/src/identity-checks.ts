@@ -98,8 +98,10 @@ async function judgeRevoked(stage: Stage, there: Elsewhere): Promise<Check> {
   const { openai } = stage.standIns;
   const cut = await stage.postern.postern(["cut", REMOTE_AGENT, "--reason", "demo"]);
   const before = openai.requests.length;
-  const { body, status } = await callOpenAi(stage, there);
-  const code = /"code":"(\w+)"/.exec(body)?.[1] ?? "no code";
+  const first = await callOpenAi(stage, there);
+  // On a machine with too much else to do a call may end without any answer, which proves nothing: asked once more.
+  const { body, status } = first.status === 0 ? await callOpenAi(stage, there) : first;
+  const code = /"code":"(\w+)"/.exec(body)?.[1] ?? body.slice(0, 100);
   const ok = cut.code === 0 && status === 403 && openai.requests.length === before;
   return { name: "revoked, the identity opens nothing", ok, detail: `status ${status} ${code}` };
 }
