@@ -149,6 +149,29 @@ describe("postern attest", () => {
     });
   });
 
+  it.each<[string, object, RegExp]>([
+    ["owner_not_listed", { repository_owner_id: "66" }, /^it says repository-id=74, owner-id=66, /],
+    [
+      "token_expired",
+      { iat: 1_700_000_000, exp: 1_700_000_300 },
+      /^it ended 2023-11-14T22:18:20\.000Z, and here/,
+    ],
+    [
+      "token_not_yet_valid",
+      { iat: 4_000_000_000, exp: 4_000_000_300 },
+      /^it begins 2096-10-02T07:06:40\.000Z/,
+    ],
+    ["token_time_missing", { exp: undefined }, /exp is absent$/],
+    [
+      "token_lives_too_long",
+      { iat: 1_700_000_000, exp: 4_000_000_000 },
+      /^it lives 2300000000 seconds, and 3600/,
+    ],
+  ])("explains %s by what the token says", async (reason, change, detail) => {
+    const { answer } = await attest(issuer.sign({ ...claims, ...change }), "--explain");
+    expect(answer.explanation).toMatchObject({ reason, detail: expect.stringMatching(detail) });
+  });
+
   it("fills the agent's SPIFFE ID from what was proved, or refuses where a value was not", async () => {
     const other = { ...claims, repository_id: "75" };
     const { answer } = await attest(issuer.sign(other), "--explain");

@@ -82,8 +82,8 @@ function attested(
   if (account === undefined || instance === undefined || region === undefined || started === undefined)
     return refused("document_malformed");
   // The key of another region, which may be less well guarded, does not speak for this one.
-  if (!keys.get(region)?.equals(key)) return refused("region_wrong");
-  if (!accountIds.includes(account)) return refused("account_not_listed");
+  if (!keys.get(region)?.equals(key)) return refused("region_wrong", `the document names ${region}`);
+  if (!accountIds.includes(account)) return refused("account_not_listed", `it is of account ${account}`);
   const startedAt = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(started) ? Date.parse(started) : Number.NaN;
   const expiresAt = startedAt + maxDocumentAge * 1000;
   if (Number.isNaN(startedAt) || startedAt > now + AHEAD_MS) return refused("document_not_yet_valid");

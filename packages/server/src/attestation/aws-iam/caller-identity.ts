@@ -19,8 +19,8 @@ export interface CallerIdentitySettings extends TokenSettings {
   readonly regions: readonly string[];
 }
 
-const refused = (reason: string): { ok: false; reason: AttestRefusal } =>
-  refuse({ outcome: "refused", reason });
+const refused = (reason: string, detail?: string): { ok: false; reason: AttestRefusal } =>
+  refuse({ outcome: "refused", reason, ...(detail === undefined ? {} : { detail }) });
 const unavailable = (reason: string): { ok: false; reason: AttestRefusal } =>
   refuse({ outcome: "unavailable", reason });
 
@@ -30,7 +30,7 @@ export function callerIdentity(settings: CallerIdentitySettings): TrustProvider 
     async attest({ bytes }, { now, signal }) {
       const text = bytes.toString("latin1").replace(/\r?\n$/, "");
       const request = parseSignedRequest(text, { now, regions });
-      if (!request.ok) return refused(request.reason);
+      if (!request.ok) return refused(request.reason, hintOf(request.reason, regions));
       const answer = await callHttps(
         {
           url: request.value.url,
@@ -50,6 +50,11 @@ export function callerIdentity(settings: CallerIdentitySettings): TrustProvider 
   };
 }
 
+function hintOf(reason: string, regions: readonly string[]): string | undefined {
+  if (reason !== "request_host_refused") return undefined;
+  return `expected https://sts.REGION.amazonaws.com/?…#NONCE, with a region of ${regions.join(", ")}`;
+}
+
 function attestedBy(
   answer: HttpsAnswer,
   { expiresAt, region, signature }: SignedRequest,
@@ -57,14 +62,16 @@ function attestedBy(
 ): Result<Attested, AttestRefusal> {
   const { status } = answer;
   // 400 and 403 are about the request; anything else is about STS.
-  if (status === 400 || status === 403) return refused("request_refused_by_aws");
+  if (status === 400 || status === 403)
+    return refused("request_refused_by_aws", "was it signed with this audience and this nonce?");
   if (status !== 200) return unavailable(`authority_status_${status}`);
   const identity = identityOf(answer);
   if (identity === undefined) return unavailable("authority_answer_malformed");
   const principal = parsePrincipal(claimText(identity, "Arn") ?? "");
   if (principal === undefined) return refused("principal_refused");
   if (principal.account !== claimText(identity, "Account")) return refused("account_inconsistent");
-  if (!accountIds.includes(principal.account)) return refused("account_not_listed");
+  if (!accountIds.includes(principal.account))
+    return refused("account_not_listed", `it is of account ${principal.account}`);
   if (!conditions.every((condition) => meets(identity, condition))) return refused("condition_not_met");
   // `AROA…:session` of a role, `AIDA…` of a user: never given again, unlike names.
   const [id] = claimText(identity, "UserId")?.split(":") ?? [];

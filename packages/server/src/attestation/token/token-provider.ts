@@ -64,12 +64,21 @@ const withoutLineEnd = (bytes: Buffer): Buffer =>
 
 function unmetDemand(plan: TokenPlan, claims: Claims): AttestRefusal | undefined {
   const reason = isBoundToKey(claims) ? "token_bound_to_key" : plan.demand(claims);
-  if (reason !== undefined) return { outcome: "refused", reason };
+  if (reason !== undefined) return { outcome: "refused", reason, ...saidInstead(plan.facts(claims)) };
   const failed = plan.conditions.find((condition) => !meets(claims, condition));
   if (failed === undefined) return undefined;
   const said = claimText(claims, failed.claim);
   const detail = `claim ${failed.claim} ${said === undefined ? "is not there" : `is ${quoted(said)}`}`;
   return { outcome: "refused", reason: "condition_not_met", detail };
+}
+
+/** What a token says that was verified and is not enough: an operator may have to list one of these ids. */
+function saidInstead(facts: Facts): { detail?: string } {
+  const said = Object.entries(facts).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}=${[value].flat().join(",")}`],
+  );
+  const text = said.join(", ");
+  return text === "" ? {} : { detail: `it says ${text.length > 300 ? `${text.slice(0, 300)}…` : text}` };
 }
 
 function tokenId(claims: Claims): Result<string, AttestRefusal> {
@@ -101,13 +110,20 @@ function explanation(
     case "token_key_unknown":
       return `no key ${quoted(keyId)} for ${algorithm}`;
     case "token_expired":
-      return `exp is ${quoted(exp)}`;
+      return `it ended ${instant(exp)}, and here it is ${instant(rules.now / 1000)}`;
+    case "token_not_yet_valid":
+      return `it begins ${instant(Math.max(Number(iat), Number(claims["nbf"] ?? 0)))}, and here it is ${instant(rules.now / 1000)}`;
+    case "token_time_missing":
+      return `iat is ${quoted(iat)}, exp is ${quoted(exp)}`;
     case "token_lives_too_long":
-      return `from iat ${quoted(iat)} to exp ${quoted(exp)} are more than ${rules.longestLife} seconds`;
+      return `it lives ${Number(exp) - Number(iat)} seconds, and ${rules.longestLife} at most are allowed`;
     default:
       return undefined;
   }
 }
+
+/** Of a NumericDate that was screened. */
+const instant = (seconds: unknown): string => new Date(Math.floor(Number(seconds)) * 1000).toISOString();
 
 function quoted(value: unknown): string {
   const text = JSON.stringify(value) ?? "absent";
