@@ -150,6 +150,8 @@ async function send(body: string, more: { timestamp?: string; signature?: string
   return answer.statusCode;
 }
 
+const byCode = (codes: readonly number[]): number[] => codes.toSorted((a, b) => a - b);
+
 describe("a question", () => {
   it("is sent as a signed message that shows the request and gives it no markup", async () => {
     await ask("<!channel> *pay* \u202E now");
@@ -172,6 +174,31 @@ describe("a question", () => {
     expect(standIns.openai.requests).toHaveLength(1);
     expect(await send(body, { timestamp })).toBe(409);
     expect((await ask("two persons")).code).toBe("approval_required");
+    await postern.apply(resources({}));
+  });
+
+  it("is answered by two persons at once, who click on the same message, and released once", async () => {
+    const two =
+      "kind: Approver\nmetadata: { name: cleo }\nspec: { identities: [slack:T1/UCLEO, slack:T2/UCLEO] }\n---\n";
+    await postern.apply(two + resources({ needed: 2, approvers: ["bob", "cleo"] }));
+    await ask("clicked by two");
+    const value = buttons(await message())["postern_approve"]!;
+    const both = [clickOn(value, "UCLEO"), clickOn(value, "UCLEO", "postern_approve", "T2")];
+    expect(byCode(await Promise.all(both.map((body) => send(body))))).toEqual([200, 409]);
+    expect((await ask("clicked by two")).code).toBe("approval_required");
+    const clicks = Array.from({ length: 3 }, (_, n) => send(`${clickOn(value)}&n=${n}`));
+    expect(byCode(await Promise.all(clicks))).toEqual([200, 409, 409]);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => ask("clicked by two")));
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    expect(standIns.openai.requests).toHaveLength(1);
+    await postern.apply(resources({}));
+  });
+
+  it("is not answered by the owner of the agent, whichever identity clicks", async () => {
+    await postern.apply(resources({}).replace("  purpose: calls", "  owner: bob\n  purpose: calls"));
+    await ask("owned");
+    expect(await send(clickOn(buttons(await message())["postern_approve"]!))).toBe(403);
+    expect((await ask("owned")).code).toBe("approval_required");
     await postern.apply(resources({}));
   });
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a person has to say yes to: asked, shown to the byte, released once, over time-outs and restarts. */
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   POSTERN,
@@ -24,7 +25,7 @@ const resources = (approval: object): string =>
     .resources({ agents: ["agent"] })
     .replace(
       "metadata: { name: agents-may-use-openai }\nspec:\n",
-      `$&  approval: ${JSON.stringify({ approvers: ["ann"], wait: 0, ...approval })}\n`,
+      `$&  approval: ${JSON.stringify({ approvers: ["ann"], wait: 0, asksPerHour: 1000, ...approval })}\n`,
     );
 
 beforeAll(async () => {
@@ -122,12 +123,117 @@ describe("a request that needs a person", () => {
     expect((await ask("pay 10")).status).toBe(200);
   });
 
-  it("goes out once although many tries race for one yes", async () => {
+  it("goes out once although a hundred tries race for one yes, said by several commands at once", async () => {
     const { approval } = await ask("racing");
-    await say("approve", approval!.id);
-    const answers = await Promise.all(Array.from({ length: 12 }, () => ask("racing")));
+    const said = await Promise.all(Array.from({ length: 3 }, () => say("approve", approval!.id)));
+    expect(said.filter(({ code }) => code === 0)).toHaveLength(1);
+    const answers = await Promise.all(Array.from({ length: 100 }, () => ask("racing")));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     expect(standIns.openai.requests).toHaveLength(1);
+  });
+
+  it("is another one by another method, path or query, or at another server workload", async () => {
+    const body = "{}";
+    const send = async (line: string) => {
+      const head = `${line} HTTP/1.1\r\nHost: ${agent.authority}\r\nContent-Type: application/json`;
+      const answer = await agent.send(`${head}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      return { ...answer, ...(JSON.parse(answer.body.toString()) as Partial<Waiting>) };
+    };
+    await postern.apply(resources({}).replaceAll(/allow: \{"models":.*\}/g, "allow: { everything: true }"));
+    const { approval } = await send("POST /openai/v1/things?a=1");
+    await say("approve", approval!.id);
+    const others = ["PUT /openai/v1/things?a=1", "POST /openai/v1/things/?a=1", "POST /openai/v1/things?a=2"];
+    for (const line of others)
+      // eslint-disable-next-line no-await-in-loop
+      expect((await send(line)).approval?.id).not.toBe(approval!.id);
+    await send("POST /anthropic/v1/things?a=1");
+    expect(standIns.openai.requests).toHaveLength(0);
+    const { stdout } = await postern.postern(["approvals", "list", "--all", "--json"]);
+    const { approvals } = JSON.parse(stdout) as { approvals: { id: string; state: string }[] };
+    expect(approvals.find(({ id }) => id === approval!.id)?.state).toBe("approved");
+    await postern.apply(resources({}));
+  });
+
+  it("is explained with who said yes, and its asking, answer and release verify in the log", async () => {
+    const { approval, headers: asked } = await ask("explained");
+    await say("approve", approval!.id);
+    const { headers: released } = await ask("explained");
+    const why = async (headers: Record<string, unknown>) =>
+      (await postern.postern(["why", String(headers["postern-audit-id"])])).stdout;
+    expect(await why(asked)).toContain(`postern approvals show ${approval!.id}`);
+    expect(await why(released)).toContain(`approved by ann: approval ${approval!.id}`);
+    const file = join(postern.folder, "exported-log");
+    expect(await postern.postern(["audit", "export", file])).toMatchObject({ code: 0 });
+    expect(await postern.postern(["audit", "verify", file])).toMatchObject({ code: 0 });
+    const all = [...(await events("decision")), ...(await events("approval"))];
+    const told = all.filter((event) => event["approval"] === approval!.id);
+    const steps = new Set(told.map(({ outcome, change }) => outcome ?? change));
+    expect([told.length, steps]).toEqual([3, new Set(["allow", "approve", "deny"])]);
+    for (const event of told) expect(event["request_digest"]).toBe(approval!.digest);
+  });
+
+  it("is asked of nobody once the agent has asked so often, and told so", async () => {
+    await postern.apply(resources({ asksPerHour: 1 }));
+    const refused = await ask("one more");
+    expect(refused).toMatchObject({ status: 403, code: "approval_required", approval: undefined });
+    expect(JSON.parse(refused.body.toString())).toMatchObject({ reasons: ["approval_limit"] });
+    expect(refused.headers["x-should-retry"]).toBe("false");
+    await postern.apply(resources({}));
+  });
+
+  it("is over when nobody answers in time, and when a yes is not used in time", async () => {
+    await postern.apply(resources({ validFor: 1 }));
+    const { approval } = await ask("too late");
+    await say("approve", approval!.id);
+    const until = async (state: string) => {
+      for (;;) {
+        // eslint-disable-next-line no-await-in-loop
+        const { stdout } = await postern.postern(["approvals", "show", approval!.id, "--json"]);
+        if ((JSON.parse(stdout) as { state: string }).state === state) return;
+        // eslint-disable-next-line no-await-in-loop
+        await postern.postern(["approvals", "list"]);
+      }
+    };
+    await until("expired");
+    expect((await ask("too late")).code).toBe("approval_required");
+    expect((await say("approve", approval!.id)).code).toBe(1);
+    expect(standIns.openai.requests).toHaveLength(0);
+    await postern.apply(resources({}));
+  });
+
+  it("needs no person where its amount is small, which has to be there and be read in one way", async () => {
+    const condition =
+      "kind: AccessCondition\nmetadata: { name: small }\nspec: { kind: request, body: [{ pointer: /max_tokens, max: 100 }] }\n---\n";
+    await postern.apply(condition + resources({ unless: ["small"] }));
+    const pay = async (amount: string) => {
+      const body = `{"model":"gpt-4o-mini","messages":[]${amount}}`;
+      const head = `POST /openai/v1/chat/completions HTTP/1.1\r\nHost: ${agent.authority}\r\nContent-Type: application/json`;
+      const { code, status } = await agent.send(`${head}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      return code ?? status;
+    };
+    expect(await pay(',"max_tokens":100')).toBe(200);
+    for (const amount of [
+      ',"max_tokens":101',
+      "",
+      ',"max_tokens":"5"',
+      ',"max_tokens":5,"max_tokens":500',
+      ',"max_tokens":1e2000',
+      ',"max_tokens":99.99999999999999999',
+    ])
+      // eslint-disable-next-line no-await-in-loop
+      expect(await pay(amount), amount).not.toBe(200);
+    expect(standIns.openai.requests).toHaveLength(1);
+    await postern.apply(resources({}));
+  });
+
+  it("needs a person at the first use only, where the policy says so", async () => {
+    await postern.apply(resources({ when: "first-use" }));
+    const { approval } = await ask("first");
+    expect((await ask("second")).code).toBe("approval_required");
+    await say("approve", approval!.id);
+    expect((await ask("first")).status).toBe(200);
+    expect((await ask("third")).status).toBe(200);
+    await postern.apply(resources({}));
   });
 
   it("stays refused after a no, without asking again", async () => {
@@ -369,6 +475,24 @@ describe("a grant", () => {
     expect(await events("grant")).toContainEqual(
       expect.objectContaining({ change: "create", person: "ann", task: "nightly report" }),
     );
+  });
+
+  it("ends with its time, and holds nothing open for an agent that is cut", async () => {
+    const give = (time: string) =>
+      postern.postern([
+        ...["grant", "agent", "--policy", "agents-may-use-openai"],
+        ...["--uses", "5", "--for", time, "--json"],
+      ]);
+    await give("1s");
+    let list = "";
+    while (!list.includes("there is no grant")) list = (await postern.postern(["grants", "list"])).stdout;
+    expect((await ask("after its time")).code).toBe("approval_required");
+    const { stdout } = await give("10m");
+    await postern.postern(["cut", "agent"]);
+    expect((await ask("while cut")).code).toBe("agent_quarantined");
+    await postern.postern(["restore", "agent"]);
+    expect((await ask("restored")).status).toBe(200);
+    await postern.postern(["grants", "revoke", (JSON.parse(stdout) as { id: string }).id]);
   });
 
   it("is over when it is revoked, and is not given beyond what the policy says", async () => {

@@ -343,6 +343,10 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessPolicy.approval.expiresAfter": "Seconds after which a question that nobody answered is over.",
   "AccessPolicy.approval.validFor": "Seconds for which a yes can be used.",
   "AccessPolicy.approval.uses": "How often the approved request may be sent.",
+  "AccessPolicy.approval.unless":
+    "Names of AccessConditions. Where all of them hold nobody is asked; where one is not met, or nobody can tell, somebody is.",
+  "AccessPolicy.approval.asksPerHour":
+    "Questions of the agent that persons are asked within an hour, under whichever policies; further ones are refused.",
   "AccessPolicy.approval.grants":
     "How far a person may say yes ahead; without it every request is asked for.",
   "AccessPolicy.approval.grants.longest": "Seconds that a grant may last.",

@@ -36,6 +36,8 @@ export const approvalSpec = z.strictObject({
   /** How many different persons must say yes. */
   needed: z.int().min(1).max(2).default(1),
   for: part.optional(),
+  /** Names of AccessConditions. Where all of them hold nobody is asked; where one is unmet or unknown somebody is. */
+  unless: z.array(resourceName).min(1).max(20).optional(),
   /** `first-use`: only until this agent has done this operation under this policy once. */
   when: z.enum(["always", "first-use"]).default("always"),
   /** Whether the `owner` of the agent may say yes. */
@@ -46,6 +48,8 @@ export const approvalSpec = z.strictObject({
   expiresAfter: z.int().min(10).max(604_800).default(900),
   /** Seconds for which a yes holds. */
   validFor: z.int().min(1).max(86_400).default(900),
+  /** Questions that the agent may put to persons within an hour, under whichever policies. More are refused. */
+  asksPerHour: z.int().min(1).max(1000).default(60),
   /** How often the approved request may be sent. */
   uses: z.int().min(1).max(1000).default(1),
   /** How far a person may say yes ahead; without it every request is asked for. */
@@ -75,6 +79,8 @@ export interface ApprovalSummary {
   /** Absent for an agent on another machine. */
   readonly run?: string;
   readonly serverWorkload: string;
+  /** Whose credential is added; absent of one that was asked for by an earlier version. */
+  readonly credentialProvider?: string;
   readonly operation?: string;
   readonly model?: string;
   readonly method: string;

@@ -110,14 +110,19 @@ function details(approval: ApprovalDetails): string[] {
     `needs ${approval.needed} of ${approval.approvers.join(", ")}`,
     ...said,
     `SHA-256 of what would be sent: ${approval.digest}`,
-    ...(request === undefined ? ["the request is no longer kept"] : requestLines(request)),
+    ...(request === undefined
+      ? ["the request is no longer kept"]
+      : requestLines(request, approval.credentialProvider)),
   ];
 }
 
-function requestLines(request: NonNullable<ApprovalDetails["request"]>): string[] {
+function requestLines(
+  request: NonNullable<ApprovalDetails["request"]>,
+  credentialProvider: string | undefined,
+): string[] {
   const body = request.body === undefined ? undefined : Buffer.from(request.body, "base64");
   return [
-    `to ${request.authority}, over TLS, with the credential added:`,
+    `to ${request.authority}, over TLS, with the credential ${credentialProvider === undefined ? "" : `of ${credentialProvider} `}added:`,
     `  | ${visible(`${request.method} ${request.path}${request.query}`)}`,
     ...request.headers.map(([name, value]) => `  | ${visible(`${name}: ${value}`)}`),
     ...(body === undefined ? ["without a body"] : [`body, ${body.length} bytes:`, quotedBytes(body)]),

@@ -129,6 +129,8 @@ export interface ApprovalQuestion {
   readonly run?: string;
   readonly rules: readonly ApprovalRule[];
   readonly serverWorkload: string;
+  /** Whose credential would be added. */
+  readonly credentialProvider: string;
   readonly operation?: string;
   readonly model?: string;
   /** To the byte what would be sent. */
@@ -141,7 +143,9 @@ export type ApprovalAnswer =
   | { readonly status: "free" }
   /** One use of it is taken. `by` names persons. */
   | { readonly status: "released"; readonly id: string; readonly by: readonly string[] }
-  | { readonly status: "pending" | "denied"; readonly id: string; readonly expiresAt: Instant };
+  | { readonly status: "pending" | "denied"; readonly id: string; readonly expiresAt: Instant }
+  /** The agent has asked so often that nobody is asked. */
+  | { readonly status: "too_often"; readonly most: number };
 
 /** Persons, as the gateway reaches them. Rejects where it cannot be known what they said. */
 export interface Approvals {

@@ -64,8 +64,8 @@ function refusalAnswer(
     ["x-should-retry", String(isWorthWaiting(reason))],
     ...(reason.headers ?? []).map(([name, value]): [string, string] => [name, value]),
   ];
-  if (reason.code === "approval_required") headers.push(["retry-after", String(RETRY_APPROVAL)]);
-  if (reason.retryAfter !== undefined) headers.push(["retry-after", String(reason.retryAfter)]);
+  const wait = reason.retryAfter ?? (reason.code === "approval_required" ? RETRY_APPROVAL : undefined);
+  if (wait !== undefined) headers.push(["retry-after", String(wait)]);
   if (auditId !== undefined) headers.push(["postern-audit-id", auditId]);
   return { status: definition.status, title: definition.title, headers, body: bytes };
 }
@@ -76,7 +76,7 @@ const SHORT = 60;
 function isWorthWaiting({ code, retryAfter }: Refusal): boolean {
   if (!PROBLEMS[code].retryable) return false;
   // A budget that cannot hold the request at all says no time.
-  return code === "budget_exhausted" ? (retryAfter ?? SHORT + 1) <= SHORT : true;
+  return (retryAfter ?? (code === "budget_exhausted" ? SHORT + 1 : 0)) <= SHORT;
 }
 
 /** What an answer of the upstream carries besides its own headers. */

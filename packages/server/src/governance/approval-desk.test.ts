@@ -33,7 +33,7 @@ let resources: ResourceSet;
 const resource = (kind: string, name: string, spec: object): Resource =>
   resourceSchema.parse({ kind, metadata: { name }, spec });
 
-function given(approval: object, owner?: string): void {
+function given(approval: object, owner?: string, secret = "s"): void {
   resources = new ResourceSet([
     resource("Approver", "ann", { identities: ["uid:1", "slack:T1/UANN"] }),
     resource("Approver", "bob", { identities: ["uid:2"] }),
@@ -45,8 +45,9 @@ function given(approval: object, owner?: string): void {
     }),
     resource("AccessPolicy", "p", {
       ...{ agents: ["a"], serverWorkload: "w", credentialProvider: "c", allow: { everything: true } },
-      approval: { approvers: ["ann", "bob"], ...approval },
+      approval: { approvers: ["ann", "bob"], asksPerHour: 1000, ...approval },
     }),
+    resource("CredentialProvider", "c", { kind: "vault", secret, serverWorkloads: ["w"] }),
   ]);
 }
 
@@ -91,6 +92,7 @@ const question = (body = "pay 10", agent = "a"): Question => ({
     agent,
     run: "r",
     serverWorkload: "w",
+    credentialProvider: "c",
     operation: "op",
     digest: createHash("sha256").update(body).digest("hex"),
   },
@@ -103,7 +105,7 @@ const question = (body = "pay 10", agent = "a"): Question => ({
 
 const idOf = async (asked: Question): Promise<string> => {
   const answer = await desk.ask(asked);
-  if (answer.status === "free") throw new Error("nobody was asked");
+  if (!("id" in answer)) throw new Error("nobody was asked");
   return answer.id;
 };
 
@@ -165,7 +167,7 @@ describe("a yes", () => {
     await reopen();
     const answers = await Promise.all(Array.from({ length: 8 }, () => desk.ask(question())));
     expect(answers.filter(({ status }) => status === "released")).toHaveLength(1);
-    expect(new Set(answers.map((answer) => (answer.status === "free" ? "" : answer.id))).size).toBe(2);
+    expect(new Set(answers.map((answer) => ("id" in answer ? answer.id : ""))).size).toBe(2);
   });
 
   it("is for one request, one agent, and the policy of then", async () => {
@@ -192,6 +194,16 @@ describe("a yes", () => {
     const again = await desk.ask(question());
     expect(again).toMatchObject({ status: "pending" });
     expect(again).not.toMatchObject({ id });
+  });
+
+  it("is for one credential: another provider, or another secret behind it, is another question", async () => {
+    await say(await idOf(question()), "approve", "uid:1");
+    expect(await desk.ask({ ...question(), credentialProvider: "d" })).toMatchObject({ status: "pending" });
+    const { rules } = question();
+    given({}, undefined, "other-secret");
+    expect(await desk.ask({ ...question(), rules })).toMatchObject({ status: "pending" });
+    given({});
+    expect(await desk.ask(question())).toMatchObject({ status: "released", by: ["ann"] });
   });
 
   it("can be taken back until it is used", async () => {
@@ -256,6 +268,17 @@ describe("a question", () => {
     expect(pending.map(({ id }) => id)).toContain(other);
     expect(await say(first, "approve", "uid:1")).toMatchObject({ ok: false });
     expect(changes().filter((change) => change === "displace")).toHaveLength(201 - MOST_PENDING);
+  });
+
+  it("is put to nobody by an agent that has asked too often, also after each was refused", async () => {
+    given({ asksPerHour: 3 });
+    for (const body of ["1", "2", "3"])
+      // eslint-disable-next-line no-await-in-loop
+      await say(await idOf(question(body)), "deny", "uid:1");
+    expect(await desk.ask(question("4"))).toEqual({ status: "too_often", most: 3 });
+    expect(await desk.ask(question("1"))).toMatchObject({ status: "denied" });
+    clock.time += 3_600_000;
+    expect(await desk.ask(question("4"))).toMatchObject({ status: "pending" });
   });
 
   it("that nobody answers ends, once in the log", async () => {

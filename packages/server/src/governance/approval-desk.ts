@@ -52,7 +52,8 @@ export interface ApprovalDeskParts {
 export type Answer =
   | { readonly status: "free" }
   | { readonly status: "released"; readonly id: string; readonly by: readonly string[] }
-  | { readonly status: "pending" | "denied"; readonly id: string; readonly expiresAt: number };
+  | { readonly status: "pending" | "denied"; readonly id: string; readonly expiresAt: number }
+  | { readonly status: "too_often"; readonly most: number };
 
 /** What somebody says to an approval. */
 export interface Word {
@@ -73,6 +74,7 @@ export interface WordRefusal {
 
 /** Questions that one agent may have open; the oldest give way. */
 export const MOST_PENDING = 32;
+const HOUR = 3_600_000;
 const MOST_LISTED = 1000;
 const KEPT = 30 * 86_400_000;
 const ATTEMPTS = 5;
@@ -93,7 +95,8 @@ export class ApprovalDesk {
       ? question.rules.filter(({ when }) => when !== "first-use")
       : question.rules;
     if (rules.length === 0) return { status: "free" };
-    const lookup = lookupOf(question);
+    const credential = this.#parts.resources().get("CredentialProvider", question.credentialProvider)?.spec;
+    const lookup = lookupOf(question, credential);
     const approved = await store.release(lookup);
     const released =
       approved === undefined
@@ -103,7 +106,9 @@ export class ApprovalDesk {
       if (firstUses.length > 0) await store.noteUses(firstUses);
       return { status: "released", ...released };
     }
-    const { approval, isNew } = await this.#put({ ...question, rules }, lookup);
+    const put = await this.#put({ ...question, rules }, lookup);
+    if (put === undefined) return { status: "too_often", most: mostAsked(rules) };
+    const { approval, isNew } = put;
     if (isNew) this.#parts.asked?.(summaryOf(approval));
     const { expiresAt, id, state } = approval;
     return { status: state === "denied" ? "denied" : "pending", id, expiresAt };
@@ -196,20 +201,26 @@ export class ApprovalDesk {
     return firstUses.length > 0 && this.#parts.store.areKnownUses(firstUses);
   }
 
-  async #put(question: Question, lookup: string): Promise<{ approval: StoredApproval; isNew: boolean }> {
+  /** Undefined where the agent has asked too often. */
+  async #put(
+    question: Question,
+    lookup: string,
+  ): Promise<{ approval: StoredApproval; isNew: boolean } | undefined> {
     const { clock, store } = this.#parts;
     const id = newId(clock.now());
     const { body, ...rest } = question.request;
     const sealed: SealedRequest = { ...rest, body: body?.toString("base64") ?? null };
     const key = await this.#parts.contentKey();
-    const { approval, displaced } = await store.ask(
+    const asked = await store.ask(
       {
         ...{ id, lookup, agent: question.agent, summary: JSON.stringify(summarise(question)) },
         sealed: key.encrypt(Buffer.from(JSON.stringify(sealed), "utf8"), id),
         expiresAt: clock.now() + 1000 * Math.min(...question.rules.map(({ expiresAfter }) => expiresAfter)),
       },
-      MOST_PENDING,
+      { pending: MOST_PENDING, asked: mostAsked(question.rules), since: clock.now() - HOUR },
     );
+    if (asked === undefined) return undefined;
+    const { approval, displaced } = asked;
     await Promise.all(displaced.map((one) => this.#log(one, "displace")));
     for (const one of displaced) this.#room.wake(one.id);
     return { approval, isNew: approval.id === id };
@@ -315,6 +326,9 @@ export class ApprovalDesk {
     );
   }
 }
+
+const mostAsked = (rules: readonly ApprovalRule[]): number =>
+  Math.min(...rules.map(({ asksPerHour }) => asksPerHour));
 
 interface Judged {
   readonly person: Person | undefined;

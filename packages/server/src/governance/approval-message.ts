@@ -27,6 +27,9 @@ export function approvalMessage(approval: ApprovalDetails): object {
   const facts = [
     `agent ${approval.agent} at server workload ${approval.serverWorkload}, policies ${approval.policies.join(", ")}`,
     `needs ${approval.needed} of ${approval.approvers.join(", ")}, until ${approval.expiresAt}`,
+    ...(approval.credentialProvider === undefined
+      ? []
+      : [`the credential of ${approval.credentialProvider} is added`]),
     `SHA-256 of what would be sent: ${approval.digest}`,
   ];
   return {

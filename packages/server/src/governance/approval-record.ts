@@ -19,6 +19,7 @@ export interface Question {
   readonly run?: string;
   readonly rules: readonly ApprovalRule[];
   readonly serverWorkload: string;
+  readonly credentialProvider: string;
   readonly operation?: string;
   readonly model?: string;
   readonly request: ShownRequest;
@@ -39,9 +40,17 @@ export interface SealedRequest extends Omit<ShownRequest, "body"> {
   readonly body: string | null;
 }
 
-/** Everything that has to be the same: a policy that was changed since makes it another question. */
-export const lookupOf = ({ agent, digest, rules }: Question): string =>
-  digestOf(["postern approval", 1, agent, digest, rules.map(({ basis, policy }) => [policy, basis])]);
+/**
+ * Everything that has to be the same: a policy or a credential provider that was changed since makes it another question.
+ * `credential` is the spec of the provider; of several policies that allow, one that asks nobody may name it.
+ */
+export const lookupOf = (
+  { agent, credentialProvider, digest, rules }: Question,
+  credential: object | undefined,
+): string => {
+  const bases = rules.map(({ basis, policy }) => [policy, basis]);
+  return digestOf(["postern approval", 2, agent, digest, bases, credentialProvider, credential ?? null]);
+};
 
 /** What this agent would do for the first time, by rule; nothing where no rule asks for that. */
 export const firstUsesOf = ({
@@ -65,6 +74,7 @@ export const firstUsesOf = ({
     );
 
 export function summarise({
+  credentialProvider,
   digest,
   model,
   operation,
@@ -74,7 +84,7 @@ export function summarise({
   serverWorkload,
 }: Question): Summary {
   return {
-    ...{ serverWorkload, digest, rules, policies: rules.map(({ policy }) => policy) },
+    ...{ serverWorkload, credentialProvider, digest, rules, policies: rules.map(({ policy }) => policy) },
     ...{ method: request.method, authority: request.authority, path: request.path },
     ...{ bodyBytes: request.body?.length ?? 0, needed: Math.max(...rules.map(({ needed }) => needed)) },
     approvers: [...new Set(rules.flatMap(({ approvers }) => approvers))].toSorted(),

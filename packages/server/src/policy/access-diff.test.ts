@@ -82,6 +82,7 @@ describe("who gains and who loses", () => {
     const approval: NonNullable<Policy["spec"]["approval"]> = {
       ...({ approvers: ["alice", "bob"], needed: 2, when: "always", ownerMayApprove: false } as const),
       ...{ wait: 5, expiresAfter: 900, validFor: 900, uses: 1, for: { models: ["x"] } },
+      asksPerHour: 60,
     };
     const [free, asks] = [p({ models: ["x", "y"] }), p({ models: ["x", "y"] }, { approval })];
     const without = "to go ahead without 2 yeses of alice, bob, for models x (`p`)";

@@ -137,11 +137,13 @@ function askText({
   when,
   ownerMayApprove,
   grants,
+  unless,
 }: ApprovalRule): string {
   const of =
     needed === 1 ? `a yes of ${approvers.join(" or ")}` : `${needed} yeses of ${approvers.join(", ")}`;
   const more = [
     ...(part === undefined ? [] : [`for ${partText(part)}`]),
+    ...(unless === undefined ? [] : [`unless ${listed(unless)} hold`]),
     ...(when === "first-use" ? ["for the first use"] : []),
     ...(ownerMayApprove ? ["the agent's owner too"] : []),
     ...(grants === undefined ? [] : ["or a grant"]),

@@ -6,7 +6,7 @@ import { type ApprovalRule, approvalRulesOf, isContent, mayApprove, rulesFor } f
 
 type Policy = ResourceOf<"AccessPolicy">;
 const approval = { approvers: ["ann", "bob"], needed: 1, when: "always", ownerMayApprove: false } as const;
-const times = { wait: 5, expiresAfter: 900, validFor: 900, uses: 1 };
+const times = { wait: 5, expiresAfter: 900, validFor: 900, uses: 1, asksPerHour: 60 };
 
 const policy = (name: string, more: Partial<Policy["spec"]["approval"]> | undefined): Policy => ({
   kind: "AccessPolicy",
@@ -47,6 +47,20 @@ describe("rulesFor", () => {
   ])("asks for %j: %s", (part, isAsked) => {
     const rules = approvalRulesOf(source([policy("p", { for: part })]));
     expect(rulesFor(rules, allow("p"), request)).toHaveLength(isAsked ? 1 : 0);
+  });
+
+  it.each([
+    [undefined, true],
+    [["small"], true],
+    [["day"], true],
+    [["day", "small"], false],
+    [["day", "other", "small"], false],
+  ])("asks unless all conditions hold: of %j", (conditions, isAsked) => {
+    const rules = approvalRulesOf(source([policy("p", { unless: ["small", "day"] })]));
+    const judged = conditions === undefined ? request : { ...request, conditions };
+    expect(rulesFor(rules, allow("p"), judged)).toHaveLength(isAsked ? 1 : 0);
+    const unknown = { ...judged, unknownConditions: ["small", "day"] };
+    expect(rulesFor(rules, allow("p"), { ...unknown, conditions: [] })).toHaveLength(1);
   });
 
   it("has another basis when the policy, or where the request goes, is another", () => {

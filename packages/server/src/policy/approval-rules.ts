@@ -61,6 +61,8 @@ export function rulesFor(
 }
 
 function speaksOf(rule: ApprovalRule, request: AccessRequest): boolean {
+  // A condition of which nobody can tell is not among those that hold.
+  if (rule.unless?.every((name) => request.conditions?.includes(name) === true) === true) return false;
   if (rule.for === undefined) return true;
   return evaluateClauses(rule.for, request).every(({ matched }) => matched !== undefined);
 }

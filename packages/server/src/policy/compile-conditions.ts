@@ -40,11 +40,12 @@ export function compileConditions(
   });
 }
 
-/** Conditions that must hold or are asked for. */
+/** Conditions that must hold, are asked for, or make a person's yes unnecessary. */
 export const conditionsNamedBy = (policy: {
   readonly conditions?: readonly string[];
   readonly asksFor?: readonly string[];
-}): readonly string[] => [...(policy.conditions ?? []), ...(policy.asksFor ?? [])];
+  readonly unless?: readonly string[];
+}): readonly string[] => [...(policy.conditions ?? []), ...(policy.asksFor ?? []), ...(policy.unless ?? [])];
 
 /** What is wrong with how an AccessPolicy uses conditions. Names that lead nowhere are told elsewhere, except those in a text. */
 export function conditionProblemsOf(

@@ -54,6 +54,8 @@ export interface CompiledPolicy {
   readonly cedar: Policy;
   /** Names of the AccessConditions that must hold for it to permit. */
   readonly conditions?: readonly string[];
+  /** Names of conditions under which nobody has to say yes: judged with the others. */
+  readonly unless?: readonly string[];
   /** Names of the AccessConditions that its text asks for. */
   readonly asksFor?: readonly string[];
   /** Decided and recorded, not enforced. */
@@ -124,6 +126,7 @@ function compilePolicy({ metadata, spec }: AccessPolicy): Result<CompiledPolicy[
     serverWorkload: spec.serverWorkload,
     ...(spec.credentialProvider === undefined ? {} : { credentialProvider: spec.credentialProvider }),
     ...(spec.mode === "dry-run" ? ({ isDryRun: true } as const) : {}),
+    ...(spec.approval?.unless === undefined ? {} : { unless: spec.approval.unless }),
   };
   const problems: PolicyProblem[] = [];
   const compiled: CompiledPolicy[] = [];

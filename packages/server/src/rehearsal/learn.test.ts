@@ -141,7 +141,7 @@ describe("what is learned", () => {
   it("still asks the persons that the policies asked which allowed it", () => {
     const approval: Approval = {
       ...{ approvers: ["alice"], needed: 1, when: "always", ownerMayApprove: false },
-      ...{ wait: 5, expiresAfter: 900, validFor: 900, uses: 1 },
+      ...{ wait: 5, expiresAfter: 900, validFor: 900, uses: 1, asksPerHour: 60 },
     };
     const rules: Record<string, Approval> = {
       asks: approval,

@@ -127,6 +127,10 @@ function referencesOf(resource: Resource): Reference[] {
         ...conditions.map(
           (name, index) => ({ kind: "AccessCondition", name, path: ["spec", "conditions", index] }) as const,
         ),
+        ...(approval?.unless ?? []).map(
+          (name, index) =>
+            ({ kind: "AccessCondition", name, path: ["spec", "approval", "unless", index] }) as const,
+        ),
         ...(approval?.approvers ?? []).map(
           (name, index) =>
             ({ kind: "Approver", name, path: ["spec", "approval", "approvers", index] }) as const,

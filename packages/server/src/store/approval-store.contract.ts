@@ -13,11 +13,16 @@ export function approvalStoreContract(makePlace: () => Promise<EmptyPlace>): voi
       ...{ id, lookup: `digest of ${id}`, agent: "a", summary: "{}", expiresAt: 5000 },
       ...{ sealed: Buffer.from("sealed"), ...more },
     });
+    const ask = async (approval: NewApproval, pending = 10) => {
+      const answer = await approvals().ask(approval, { pending, asked: 1000, since: 0 });
+      if (answer === undefined) throw new Error("asked too often");
+      return answer;
+    };
     const approve = async ({ id, version }: StoredApproval, usesLeft = 1, expiresAt = 9000) =>
       approvals().change(id, version, { state: "approved", votes: "[1]", usesLeft, expiresAt });
 
     async function approved(id: string, usesLeft?: number, expiresAt?: number): Promise<string> {
-      const { approval } = await approvals().ask(asked(id), 10);
+      const { approval } = await ask(asked(id));
       expect(await approve(approval, usesLeft, expiresAt)).toBe(true);
       return approval.lookup;
     }
@@ -48,7 +53,7 @@ export function approvalStoreContract(makePlace: () => Promise<EmptyPlace>): voi
     });
 
     test("nothing is released that is pending, denied or withdrawn", async () => {
-      const { approval } = await approvals().ask(asked("1"), 10);
+      const { approval } = await ask(asked("1"));
       expect(await approvals().release(approval.lookup)).toBeUndefined();
       for (const [step, state] of (["denied", "withdrawn"] as const).entries()) {
         await approvals().change("1", 1 + step, { state, votes: "[]", usesLeft: 5, expiresAt: 9000 });
@@ -58,41 +63,41 @@ export function approvalStoreContract(makePlace: () => Promise<EmptyPlace>): voi
 
     test("asking for the same again finds the same, many at the same time too", async () => {
       const all = await Promise.all(
-        Array.from({ length: 10 }, (_, i) => approvals().ask(asked(`${i}`, { lookup: "same" }), 10)),
+        Array.from({ length: 10 }, (_, i) => ask(asked(`${i}`, { lookup: "same" }))),
       );
       expect(new Set(all.map(({ approval }) => approval.id)).size).toBe(1);
       expect(await approvals().list("all", 100)).toHaveLength(1);
       await given.reopen();
-      const again = await approvals().ask(asked("later", { lookup: "same" }), 10);
+      const again = await ask(asked("later", { lookup: "same" }));
       expect(again.approval).toMatchObject({ id: all[0]!.approval.id, state: "pending" });
       expect(again.approval.sealed.toString()).toBe("sealed");
     });
 
     test("a no answers the same request until it expires; then it can be asked for again", async () => {
-      await approvals().ask(asked("1", { lookup: "same" }), 10);
+      await ask(asked("1", { lookup: "same" }));
       await approvals().change("1", 1, { state: "denied", votes: "[]", usesLeft: 0, expiresAt: 5000 });
-      const again = await approvals().ask(asked("2", { lookup: "same" }), 10);
+      const again = await ask(asked("2", { lookup: "same" }));
       expect(again.approval).toMatchObject({ id: "1", state: "denied" });
       expect(again.approval.sealed).toHaveLength(0);
       given.clock.time = 5000;
-      const late = await approvals().ask(asked("3", { lookup: "same", expiresAt: 9000 }), 10);
+      const late = await ask(asked("3", { lookup: "same", expiresAt: 9000 }));
       expect(late.approval).toMatchObject({ id: "3", state: "pending" });
     });
 
     test("of a yes and a no at the same time one counts", async () => {
-      const { approval } = await approvals().ask(asked("1"), 10);
+      const { approval } = await ask(asked("1"));
       const deny = { state: "denied", votes: "[2]", usesLeft: 0, expiresAt: 5000 } as const;
       const done = await Promise.all([approve(approval), approvals().change("1", approval.version, deny)]);
       expect(done.filter(Boolean)).toHaveLength(1);
     });
 
     test("too many of one agent displace its oldest, and nobody else's", async () => {
-      await approvals().ask(asked("other", { agent: "b" }), 2);
+      await ask(asked("other", { agent: "b" }), 2);
       const displaced: string[] = [];
       for (const id of ["1", "2", "3", "4"]) {
         given.clock.time += 1;
         // eslint-disable-next-line no-await-in-loop
-        displaced.push(...(await approvals().ask(asked(id), 2)).displaced.map((one) => one.id));
+        displaced.push(...(await ask(asked(id), 2)).displaced.map((one) => one.id));
       }
       expect(displaced).toEqual(["1", "2"]);
       expect(await approvals().get("1")).toMatchObject({ state: "displaced" });
@@ -101,7 +106,7 @@ export function approvalStoreContract(makePlace: () => Promise<EmptyPlace>): voi
     });
 
     test("what expires is told once, its content is gone, and later it is forgotten", async () => {
-      await approvals().ask(asked("1"), 10);
+      await ask(asked("1"));
       given.clock.time = 6000;
       const told = (await Promise.all([approvals().expire(0), approvals().expire(0)])).flat();
       expect(told.map(({ id }) => id)).toEqual(["1"]);
@@ -116,6 +121,22 @@ export function approvalStoreContract(makePlace: () => Promise<EmptyPlace>): voi
       await approvals().noteUses(["k"]);
       expect(await approvals().areKnownUses(["k", "l"])).toBe(true);
       expect(await approvals().areKnownUses(["k", "m"])).toBe(false);
+    });
+
+    test("who has asked too often asks nobody more, whatever became of it, and others still do", async () => {
+      given.clock.time = 1000;
+      const most = { pending: 10, asked: 2, since: 500 };
+      const first = await ask(asked("1"));
+      await approvals().change("1", 1, { state: "denied", votes: "[]", usesLeft: 0, expiresAt: 9000 });
+      await ask(asked("2"));
+      expect(await approvals().ask(asked("3"), most)).toBeUndefined();
+      expect(await approvals().get("3")).toBeUndefined();
+      // What was asked before finds its answer all the same.
+      expect(
+        (await approvals().ask(asked("4", { lookup: first.approval.lookup }), most))?.approval,
+      ).toMatchObject({ id: "1", state: "denied" });
+      expect(await approvals().ask(asked("5", { agent: "b" }), most)).toMatchObject({ displaced: [] });
+      expect(await approvals().ask(asked("6"), { ...most, since: 1000 })).toMatchObject({ displaced: [] });
     });
   });
 }

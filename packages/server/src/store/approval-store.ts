@@ -36,15 +36,26 @@ export interface ApprovalChange {
   readonly expiresAt: Instant;
 }
 
+/** What one agent may ask. */
+export interface AskLimits {
+  /** Open at once. */
+  readonly pending: number;
+  /** In all since then, whatever became of it. */
+  readonly asked: number;
+  readonly since: Instant;
+}
+
 export interface ApprovalStore {
   /**
-   * Adds it where nothing with this `lookup` is alive; gives what is alive afterwards. Of more than `mostPending` of
-   * one agent the oldest are displaced.
+   * Adds it where nothing with this `lookup` is alive; gives what is alive afterwards. Of more than are to be pending of
+   * one agent the oldest are displaced. Undefined, and nothing is added, where the agent has asked too often.
    */
   ask(
     approval: NewApproval,
-    mostPending: number,
-  ): Promise<{ readonly approval: StoredApproval; readonly displaced: readonly StoredApproval[] }>;
+    most: AskLimits,
+  ): Promise<
+    { readonly approval: StoredApproval; readonly displaced: readonly StoredApproval[] } | undefined
+  >;
   get(id: string): Promise<StoredApproval | undefined>;
   /** Newest first. */
   list(which: "pending" | "all", most: number): Promise<readonly StoredApproval[]>;

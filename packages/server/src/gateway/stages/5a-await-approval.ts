@@ -114,8 +114,20 @@ const release = (decided: Decided, approval?: Released["approval"]): ReleasedReq
   released: { allow: decided.allow, ...(approval === undefined ? {} : { approval }) } as Released,
 });
 
+/** Seconds after which another question may find room. */
+const ASKED_TOO_OFTEN = 300;
+
 function resultOf(answer: ApprovalAnswer, now: Decided, digest: string): Result<ReleasedRequest, Refusal> {
   const { policies } = now.allow;
+  if (answer.status === "too_often")
+    return refuse({
+      ...refusal(
+        "approval_required",
+        `a person has to approve this request, and nobody is asked more than ${answer.most} times an hour for agent ${now.caller.agent}`,
+        ["approval_limit"],
+      ),
+      ...{ policies, retryAfter: ASKED_TOO_OFTEN },
+    });
   if (answer.status === "free") return ok(release(now));
   if (answer.status === "released") return ok(release(now, { id: answer.id, digest, by: answer.by }));
   const { id, status } = answer;
@@ -137,13 +149,14 @@ function resultOf(answer: ApprovalAnswer, now: Decided, digest: string): Result<
 }
 
 function questionOf(
-  { caller, matched, rules }: Decided,
+  { allow, caller, matched, rules }: Decided,
   request: HeldRequest,
   digest: string,
 ): ApprovalQuestion {
   const { operation, model, workload } = matched;
   return {
     ...{ agent: caller.agent, rules, request, digest, serverWorkload: workload.name },
+    credentialProvider: allow.credentialProvider,
     ...(caller.run === undefined ? {} : { run: caller.run }),
     ...(operation === undefined ? {} : { operation }),
     ...(model === undefined ? {} : { model }),

@@ -2,7 +2,13 @@
 /** `ApprovalStore` in SQL: one statement takes a use, a unique index keeps two of the same from being alive. */
 import type { Selectable } from "kysely";
 import type { Clock } from "../../kernel/clock.ts";
-import type { ApprovalState, ApprovalStore, NewApproval, StoredApproval } from "../approval-store.ts";
+import type {
+  ApprovalState,
+  ApprovalStore,
+  AskLimits,
+  NewApproval,
+  StoredApproval,
+} from "../approval-store.ts";
 import { type Database, type Tables, toBuffer } from "./tables.ts";
 
 /** Those that the index `approvals_alive` speaks of. */
@@ -13,7 +19,7 @@ const CLOCKS_DIFFER = 60_000;
 const NOTHING = Buffer.alloc(0);
 
 export const sqlApprovalStore = (db: Database, clock: Clock): ApprovalStore => ({
-  ask: (approval, mostPending) => db.transaction().execute((tx) => ask(tx, clock, approval, mostPending)),
+  ask: (approval, most) => db.transaction().execute((tx) => ask(tx, clock, approval, most)),
   async get(id) {
     const row = await db.selectFrom("approvals").selectAll().where("id", "=", id).executeTakeFirst();
     return row && toApproval(row);
@@ -70,8 +76,11 @@ export const sqlApprovalStore = (db: Database, clock: Clock): ApprovalStore => (
   },
 });
 
-async function ask(db: Database, clock: Clock, approval: NewApproval, mostPending: number) {
+async function ask(db: Database, clock: Clock, approval: NewApproval, most: AskLimits) {
   await expireAlive(db, clock, approval.lookup);
+  const known = await aliveOf(db, approval.lookup);
+  if (known !== undefined) return { approval: toApproval(known), displaced: [] };
+  if ((await askedSince(db, approval.agent, most.since)) >= most.asked) return undefined;
   const now = clock.now();
   await db
     .insertInto("approvals")
@@ -82,15 +91,28 @@ async function ask(db: Database, clock: Clock, approval: NewApproval, mostPendin
     })
     .onConflict((conflict) => conflict.doNothing())
     .execute();
-  const row = await db
+  const row = (await aliveOf(db, approval.lookup))!;
+  const displaced =
+    row.id === approval.id ? await displaceOldest(db, clock, approval.agent, most.pending) : [];
+  return { approval: toApproval(row), displaced };
+}
+
+const aliveOf = (db: Database, lookup: string) =>
+  db
     .selectFrom("approvals")
     .selectAll()
-    .where("lookup", "=", approval.lookup)
+    .where("lookup", "=", lookup)
     .where("state", "in", ALIVE)
+    .executeTakeFirst();
+
+async function askedSince(db: Database, agent: string, since: number): Promise<number> {
+  const { asked } = await db
+    .selectFrom("approvals")
+    .select((eb) => eb.fn.countAll<number>().as("asked"))
+    .where("agent", "=", agent)
+    .where("created_at", ">", since)
     .executeTakeFirstOrThrow();
-  const displaced =
-    row.id === approval.id ? await displaceOldest(db, clock, approval.agent, mostPending) : [];
-  return { approval: toApproval(row), displaced };
+  return asked;
 }
 
 /** A no that has expired is forgotten in silence: the same may be asked again. */
