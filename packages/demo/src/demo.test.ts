@@ -9,6 +9,7 @@ import { startProgram, startStandIns, type Postern, type StandIns } from "@poste
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkAttacks } from "./attack-checks.ts";
 import { checkCanary } from "./audit-checks.ts";
+import { checkContext } from "./context-checks.ts";
 import { checkIdentity } from "./identity-checks.ts";
 import { checkSdks } from "./sdk-checks.ts";
 import type { Check, Stage } from "./stage.ts";
@@ -111,6 +112,14 @@ describe("the checks of the demo, without Postern", () => {
       "`postern why` explains the refusal",
       "no connection past the gateway",
       "no datagram and no DNS query gets out",
+    ]);
+  });
+
+  it("see nothing that looks at more than the key", async () => {
+    expect(failing(await checkContext(stage))).toEqual([
+      "a condition refuses what asks for too much",
+      "a budget ends when it is used",
+      "nothing leaves before a person's yes, then it goes once",
     ]);
   });
 

@@ -2,12 +2,14 @@
 /**
  * `postern demo`: everything, offline, in one go.
  *
- * Starts stand-ins of three providers and the real product, runs real SDKs without keys, attacks it, cuts an
- * agent off, lets one in from elsewhere by evidence, verifies the log, and searches everything for the keys. Exit code 0 only if every check holds.
+ * Starts stand-ins of three providers and the real product, runs real SDKs without keys, attacks it, asks
+ * conditions, budgets and a person, cuts an agent off, lets one in from elsewhere by evidence, verifies the log, and
+ * searches everything for the keys. Exit code 0 only if every check holds.
  */
 import { stopAllPrograms } from "@postern/testkit";
 import { checkAttacks } from "./attack-checks.ts";
 import { checkAudit, checkCanary } from "./audit-checks.ts";
+import { checkContext } from "./context-checks.ts";
 import { checkCut } from "./cut-checks.ts";
 import { checkIdentity } from "./identity-checks.ts";
 import { checkSdks } from "./sdk-checks.ts";
@@ -22,6 +24,7 @@ const say = (line: string) => {
 const ACTS: readonly { title: string; play: (stage: Stage) => Promise<Check[]> }[] = [
   { title: "three real SDKs, two ways, no key in reach", play: checkSdks },
   { title: "an agent that attacks", play: checkAttacks },
+  { title: "decisions in context: a condition, a budget, a person's yes", play: checkContext },
   { title: "the kill switch, in the middle of a stream", play: checkCut },
   { title: "an agent elsewhere: evidence, identity, call, revoked", play: checkIdentity },
   { title: "the log", play: checkAudit },
