@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Budgets of the real product: what an agent is told, and what it is charged. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { BudgetState } from "@postern/contract";
 import { startPostern, startStandIns, type Postern, type StandIns } from "@postern/testkit";
@@ -227,6 +227,38 @@ spec:
     expect(standIns.openai.requests).toHaveLength(0);
     await remove("unpriced");
   });
+
+  it("have the prices of a file that was imported and applied, and new ones as soon as these are applied", async () => {
+    const file = join(folder, "..", `${basename(folder)}-prices.json`);
+    const write = (input: number) =>
+      writeFileSync(
+        file,
+        JSON.stringify({
+          "gpt-4o-mini": {
+            ...{ litellm_provider: "openai", mode: "chat", max_output_tokens: 1000 },
+            ...{ input_cost_per_token: input, output_cost_per_token: 0 },
+          },
+        }),
+      );
+    await postern.apply(budget("imported", "{ dollars: 1 }"));
+    let spent = 0;
+    for (const input of [1.5e-6, 3e-6]) {
+      write(input);
+      const words = ["--provider", "openai", "--workload", "openai", "--date", "2026-11-21"];
+      const { stdout, code } = await postern.postern([
+        ...["price", "import", file, "--name", "prices"],
+        ...words,
+      ]);
+      expect(code).toBe(0);
+      await postern.apply(stdout);
+      const answer = await agent.send(chat(agent));
+      const { usage } = JSON.parse(answer.body.toString()) as { usage: { prompt_tokens: number } };
+      spent += Math.ceil(usage.prompt_tokens * input * 1e6 - 1e-9);
+      await expect.poll(() => used("imported"), { timeout: 10_000 }).toEqual({ "micro-dollars": spent });
+    }
+    rmSync(file);
+    await remove("imported");
+  }, 30_000);
 
   it("of two budgets are taken from both or from none", async () => {
     await postern.apply(`${budget("wide", "{ requests: 100 }")}---\n${budget("narrow", "{ requests: 1 }")}`);

@@ -15,6 +15,7 @@ import { resourceCommands } from "./commands/resources.ts";
 import { learn } from "./commands/learn.ts";
 import { policyCommands } from "./commands/policy.ts";
 import { postureCommands } from "./commands/posture.ts";
+import { priceCommands } from "./commands/prices.ts";
 import { review } from "./commands/review.ts";
 import { run } from "./commands/run.ts";
 import { secretCommands } from "./commands/secrets.ts";
@@ -37,6 +38,7 @@ export const commands: readonly Command[] = [
   ...approvalCommands,
   ...grantCommands,
   ...budgetCommands,
+  ...priceCommands,
   ...postureCommands,
   attest,
   joinToken,
