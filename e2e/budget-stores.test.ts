@@ -81,7 +81,7 @@ spec:
   date: 2026-11-21
   serverWorkloads: [openai]
   models:
-    - { names: [gpt-4o-mini, stand-in-endless], input: 2, output: 8, maxOutputTokens: 1000 }
+    - { names: [gpt-4o-mini, stand-in-endless], input: 2, output: 8, maxOutputTokens: 90000 }
 `;
 
 const budget = (name: string, limits: string): string =>
@@ -214,10 +214,10 @@ describe.each(Object.entries(stores).filter(([name]) => !isMissing(name)))("coun
     await use("aborted", "{ requests: 1000, outputTokens: 100000, dollars: 1 }");
     const agent = agents.at(-1)!;
     const connection = agent.connect();
-    connection.write(chat(agent, { model: "stand-in-endless", stream: true, max_tokens: 900 }));
+    connection.write(chat(agent, { model: "stand-in-endless", stream: true, max_tokens: 90_000 }));
     await connection.until((bytes) => bytes.toString().split("data: ").length > 5);
     const underWay = (await counters("aborted")).find(({ unit }) => unit === "outputTokens");
-    expect(underWay).toMatchObject({ used: 0, reserved: 900 });
+    expect(underWay).toMatchObject({ used: 0, reserved: 90_000 });
     connection.destroy();
     await expect
       .poll(async () => (await counters("aborted")).map(({ reserved }) => reserved), { timeout: 20_000 })
@@ -225,7 +225,7 @@ describe.each(Object.entries(stores).filter(([name]) => !isMissing(name)))("coun
     const charged = Object.fromEntries((await counters("aborted")).map(({ unit, used }) => [unit, used]));
     expect(charged["requests"]).toBe(1);
     expect(charged["outputTokens"]).toBeGreaterThan(0);
-    expect(charged["outputTokens"]).toBeLessThan(900);
+    expect(charged["outputTokens"]).toBeLessThan(90_000);
     expect(charged["micro-dollars"]).toBeGreaterThan(8 * charged["outputTokens"]!);
   }, 60_000);
 

@@ -8,6 +8,8 @@ import type { BudgetState } from "@postern/contract";
 import { startPostern, startStandIns, type Postern, type StandIns } from "@postern/testkit";
 import { RunningAgent } from "./run-agent.ts";
 
+/** A machine that is busy with other things takes its time. */
+const PATIENT = { timeout: 20_000 };
 const AGENTS = ["first-agent", "second-agent"] as const;
 
 let standIns: StandIns;
@@ -162,7 +164,7 @@ spec:
   date: 2026-11-21
   serverWorkloads: [openai]
   models:
-    - { names: [gpt-4o-mini, stand-in-endless], input: 2, output: 8, maxOutputTokens: 1000 }
+    - { names: [gpt-4o-mini, stand-in-endless], input: 2, output: 8, maxOutputTokens: 90000 }
 `;
   const all = "{ requests: 1000, inputTokens: 100000, outputTokens: 100000, dollars: 1 }";
   const apply = (name: string, limits = all) => postern.apply(budget(name, limits) + PRICES);
@@ -176,7 +178,7 @@ spec:
     };
     const dollars = usage.prompt_tokens * 2 + usage.completion_tokens * 8;
     await expect
-      .poll(() => used("reported"))
+      .poll(() => used("reported"), PATIENT)
       .toEqual({
         ...{ requests: 1, inputTokens: usage.prompt_tokens, outputTokens: usage.completion_tokens },
         "micro-dollars": dollars,
@@ -191,20 +193,18 @@ spec:
   it("of a stream that is aborted are charged for what was seen, and what was held comes back", async () => {
     await apply("aborted");
     const connection = agent.connect();
-    connection.write(chat(agent, { model: "stand-in-endless", stream: true, max_tokens: 900 }));
+    connection.write(chat(agent, { model: "stand-in-endless", stream: true, max_tokens: 90_000 }));
     await connection.until((bytes) => bytes.toString().split("data: ").length > 5);
     const open = (await shown("aborted")).counters.find(({ unit }) => unit === "outputTokens");
-    expect(open).toMatchObject({ used: 0, reserved: 900 });
+    expect(open).toMatchObject({ used: 0, reserved: 90_000 });
     connection.destroy();
     await expect
-      .poll(async () => (await shown("aborted")).counters.map(({ reserved }) => reserved), {
-        timeout: 15_000,
-      })
+      .poll(async () => (await shown("aborted")).counters.map(({ reserved }) => reserved), PATIENT)
       .toEqual([0, 0, 0, 0]);
     const { outputTokens, requests } = await used("aborted");
     expect(requests).toBe(1);
     expect(outputTokens).toBeGreaterThan(0);
-    expect(outputTokens).toBeLessThan(900);
+    expect(outputTokens).toBeLessThan(90_000);
     await remove("aborted");
   });
 
@@ -254,7 +254,7 @@ spec:
       const answer = await agent.send(chat(agent));
       const { usage } = JSON.parse(answer.body.toString()) as { usage: { prompt_tokens: number } };
       spent += Math.ceil(usage.prompt_tokens * input * 1e6 - 1e-9);
-      await expect.poll(() => used("imported"), { timeout: 10_000 }).toEqual({ "micro-dollars": spent });
+      await expect.poll(() => used("imported"), PATIENT).toEqual({ "micro-dollars": spent });
     }
     rmSync(file);
     await remove("imported");
