@@ -143,7 +143,7 @@ describe("answers of every kind", () => {
     expect(passed.headers["ratelimit-policy"]).toContain('"per-place/requests";q=900;qu="requests";w=3600');
     expect(passed.headers["ratelimit-policy"]).toContain('"per-model/requests";q=1;qu="requests";w=86400');
     const refused = await agent.send(chat(agent));
-    expect(refused.detail).toContain("`per-model` (requests)");
+    expect(refused.detail).toContain("`per-model`");
     expect(refused.detail).not.toContain("per-place");
     const seconds = Number(refused.headers["retry-after"]);
     // Until midnight in Kolkata, which has no daylight saving: 18:30 UTC.
