@@ -99,12 +99,17 @@ describe("a registry", () => {
   });
 
   test("is asked about some images at once, and about the others nobody can tell", async () => {
-    const images = Array.from({ length: 5 }, () => Array.from({ length: 10 }, () => signedIn(plain)));
+    // Not listed, so that nobody's speed matters: they count while they are looked at.
+    const named = (index: number) => `registry.elsewhere.example/a@sha256:${String(index).padStart(64, "0")}`;
     const prove = by(plain);
-    const all = await Promise.all(images.map((ten) => prove(...ten)));
-    expect(all.slice(0, 3)).toEqual([PROVED, PROVED, PROVED]);
-    expect(all.slice(3).map(String).join()).toContain("too_many_images_at_once");
-    expect(await prove(...images[4]!)).toEqual(PROVED);
+    const tens = Array.from({ length: 5 }, (_, ten) =>
+      Array.from({ length: 10 }, (__, one) => named(ten * 10 + one)),
+    );
+    const all = await Promise.all(tens.map((ten) => prove(...ten)));
+    for (const told of all.slice(0, 3)) expect(told).not.toContain("too_many_images_at_once");
+    for (const told of all.slice(3)) expect(told).toContain("too_many_images_at_once");
+    expect(await prove(...tens[4]!)).not.toContain("too_many_images_at_once");
+    expect(await prove(signedIn(plain))).toEqual(PROVED);
   });
 
   test("that is silent has five seconds for everything", { timeout: 15_000 }, async () => {
