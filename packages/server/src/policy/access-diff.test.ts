@@ -93,6 +93,10 @@ describe("who gains and who loses", () => {
       { gains: [without], loses: [expect.stringContaining("model y")] },
     ]);
     expect(diff([asks], [])).toMatchObject([{ gains: [] }]);
+    const less = p({ models: ["x", "y"] }, { approval: { ...approval, unless: ["hours"] } });
+    expect(diff([asks], [less])).toMatchObject([
+      { gains: [without], loses: [expect.stringContaining("unless")] },
+    ]);
     expect(diff([asks], [p({ models: ["x", "y"] }, { approval: { ...approval, needed: 1 } })])).toMatchObject(
       [{ gains: [without], loses: ["to go ahead without a yes of alice or bob, for models x (`p`)"] }],
     );

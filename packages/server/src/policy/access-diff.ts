@@ -129,21 +129,14 @@ const asksOf = (slice: Slice | undefined, rules: ApprovalRules | undefined): str
 ];
 
 /** Times are no part of it: they change for how long a yes holds, not who has to give it. */
-function askText({
-  policy,
-  approvers,
-  needed,
-  for: part,
-  when,
-  ownerMayApprove,
-  grants,
-  unless,
-}: ApprovalRule): string {
+function askText(rule: ApprovalRule): string {
+  const { policy, approvers, needed, for: part, unless, when, ownerMayApprove, grants } = rule;
   const of =
     needed === 1 ? `a yes of ${approvers.join(" or ")}` : `${needed} yeses of ${approvers.join(", ")}`;
   const more = [
     ...(part === undefined ? [] : [`for ${partText(part)}`]),
     ...(unless === undefined ? [] : [`unless ${listed(unless)} hold`]),
+    ...(unless === undefined ? [] : [`unless all of this holds: ${unless.join(", ")}`]),
     ...(when === "first-use" ? ["for the first use"] : []),
     ...(ownerMayApprove ? ["the agent's owner too"] : []),
     ...(grants === undefined ? [] : ["or a grant"]),
