@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import * as der from "./der.ts";
 
-/** Signs the bytes with ECDSA P-256 and SHA-256; the signature is DER encoded. */
+/** Signs the bytes with ECDSA P-256 and SHA-256; the signature is DER encoded. Others sign with what is said of them. */
 export type SignDer = (bytes: Buffer) => Buffer;
 
 export interface Validity {
@@ -32,7 +32,13 @@ export interface ServerSpec extends Validity {
 }
 
 const VERSION_3 = der.explicit(0, der.integer(Buffer.from([2])));
-const ECDSA_WITH_SHA256 = der.sequence(der.objectIdentifier("1.2.840.10045.4.3.2"));
+/** AlgorithmIdentifier, DER (RFC 5758 §3.2, RFC 4055 §5). */
+export const SIGNATURES = {
+  "ecdsa-sha256": der.sequence(der.objectIdentifier("1.2.840.10045.4.3.2")),
+  "ecdsa-sha384": der.sequence(der.objectIdentifier("1.2.840.10045.4.3.3")),
+  "rsa-sha256": der.sequence(der.objectIdentifier("1.2.840.113549.1.1.11"), Buffer.from([0x05, 0x00])),
+} as const;
+export type SignatureName = keyof typeof SIGNATURES;
 
 export const name = (commonName: string): Buffer =>
   der.sequence(der.set(der.sequence(der.objectIdentifier("2.5.4.3"), der.utf8String(commonName))));
@@ -53,8 +59,9 @@ export const leafUsage = extension("2.5.29.15", true, der.bitString(Buffer.from(
 const serverAuth = extension("2.5.29.37", false, der.sequence(der.objectIdentifier("1.3.6.1.5.5.7.3.1")));
 export const subjectKey = (publicKey: Buffer): Buffer =>
   extension("2.5.29.14", false, der.octetString(keyIdentifier(publicKey)));
-export const authorityKey = (publicKey: Buffer): Buffer =>
-  extension("2.5.29.35", false, der.sequence(der.implicit(0, keyIdentifier(publicKey))));
+export const authorityKey = (publicKey: Buffer): Buffer => authorityKeyId(keyIdentifier(publicKey));
+export const authorityKeyId = (identifier: Buffer): Buffer =>
+  extension("2.5.29.35", false, der.sequence(der.implicit(0, identifier)));
 const dnsName = (host: string): Buffer =>
   extension("2.5.29.17", false, der.sequence(der.implicit(2, Buffer.from(host, "ascii"))));
 
@@ -89,18 +96,31 @@ export function writeCertificate(
   extensions: readonly Buffer[],
   sign: SignDer,
 ): Buffer {
-  const toBeSigned = der.sequence(
+  const toBeSigned = toSign(spec, issuer, subject, extensions, "ecdsa-sha256");
+  return signed(toBeSigned, "ecdsa-sha256", sign(toBeSigned));
+}
+
+/** `TBSCertificate`, for a key that is asked elsewhere. */
+export const toSign = (
+  spec: Validity & { readonly publicKey: Buffer; readonly serial: Buffer },
+  issuer: Buffer,
+  subject: Buffer,
+  extensions: readonly Buffer[],
+  algorithm: SignatureName,
+): Buffer =>
+  der.sequence(
     VERSION_3,
     der.integer(spec.serial),
-    ECDSA_WITH_SHA256,
+    SIGNATURES[algorithm],
     issuer,
     der.sequence(der.time(spec.notBefore), der.time(spec.notAfter)),
     subject,
     spec.publicKey,
     der.explicit(3, der.sequence(...extensions)),
   );
-  return der.sequence(toBeSigned, ECDSA_WITH_SHA256, der.bitString(sign(toBeSigned)));
-}
+
+export const signed = (toBeSigned: Buffer, algorithm: SignatureName, signature: Buffer): Buffer =>
+  der.sequence(toBeSigned, SIGNATURES[algorithm], der.bitString(signature));
 
 /** DER to PEM (RFC 7468). */
 export function certificatePem(certificateDer: Buffer): string {

@@ -41,6 +41,7 @@ export interface CertificateFacts {
   /** Undefined where the extension is absent. */
   readonly keyUsage: { readonly isCritical: boolean; readonly bits: ReadonlySet<number> } | undefined;
   readonly extendedKeyUsage: readonly string[] | undefined;
+  readonly subjectKeyId: Buffer | undefined;
   readonly alternativeNames: { readonly isCritical: boolean; readonly uris: readonly string[] } | undefined;
   /** Critical extensions that this reader knows nothing of. */
   readonly unknownCritical: readonly string[];
@@ -126,6 +127,14 @@ function certificateOf(der: Buffer): CertificateFacts {
   };
 }
 
+/** Certificates one after the other, as the Workload API hands them out. */
+export function splitCertificates(bytes: Buffer): Buffer[] {
+  const reader = new DerReader(bytes);
+  const certificates: Buffer[] = [];
+  while (!reader.isAtEnd) certificates.push(reader.next(TAG.sequence).whole);
+  return certificates;
+}
+
 interface Extension {
   readonly isCritical: boolean;
   readonly value: Buffer;
@@ -158,6 +167,7 @@ function factsOf(extensions: ReadonlyMap<string, Extension>) {
   const usage = extensions.get(EXTENSION.keyUsage);
   const names = extensions.get(EXTENSION.alternativeNames);
   const purposes = extensions.get(EXTENSION.extendedKeyUsage);
+  const keyId = extensions.get(EXTENSION.subjectKeyIdentifier);
   return {
     ...readBasicConstraints(constraints?.value),
     keyUsage:
@@ -167,6 +177,7 @@ function factsOf(extensions: ReadonlyMap<string, Extension>) {
     alternativeNames:
       names === undefined ? undefined : { isCritical: names.isCritical, uris: readUris(names.value) },
     extendedKeyUsage: purposes === undefined ? undefined : readPurposes(purposes.value),
+    subjectKeyId: keyId === undefined ? undefined : only(keyId.value, TAG.octetString).content,
     unknownCritical: [...extensions]
       .filter(([id, { isCritical }]) => isCritical && !KNOWN.has(id))
       .map(([id]) => id),

@@ -2,6 +2,7 @@
 /** Writes the certificates of a SPIFFE trust domain: its authorities and X.509-SVIDs. Pure: time, serial and signing are passed in. */
 import * as certificate from "./certificate.ts";
 import * as der from "./der.ts";
+import type { CertificateFacts } from "./read-certificate.ts";
 import { trustDomainUri } from "./spiffe-id.ts";
 
 export interface SvidAuthoritySpec extends certificate.AuthoritySpec {
@@ -69,6 +70,24 @@ export function writeSvidAuthority(spec: SvidAuthoritySpec, sign: certificate.Si
     certificate.authorityKey(spec.publicKey),
   ];
   return certificate.writeCertificate(spec, name, name, extensions, sign);
+}
+
+/** The same, to be signed by a parent: a certificate of somebody else, who may have kept its key elsewhere. */
+export function authorityToSign(
+  spec: SvidAuthoritySpec,
+  parent: Pick<CertificateFacts, "subject" | "subjectKeyId">,
+  algorithm: certificate.SignatureName,
+): Buffer {
+  const { subject, subjectKeyId } = parent;
+  const extensions = [
+    constraints,
+    certificate.authorityUsage,
+    uriName(trustDomainUri(spec.trustDomain), false),
+    certificate.subjectKey(spec.publicKey),
+    // RFC 5280 §4.2.1.1: what the parent calls its key; nothing where it says nothing.
+    ...(subjectKeyId === undefined ? [] : [certificate.authorityKeyId(subjectKeyId)]),
+  ];
+  return certificate.toSign(spec, subject, certificate.name(spec.commonName), extensions, algorithm);
 }
 
 /** An X.509-SVID, DER. Its subject is empty, so the SPIFFE ID is critical (RFC 5280 §4.1.2.6). */

@@ -25,6 +25,7 @@ const APPROVALS = ["approvals-listen", "approvals-webhook", "approvals-signing-s
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
 const FACTS = ["geoip-file", "public-address"];
 const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl", "gateway-listen", "workload-api-socket"];
+const PARENT_AUTHORITY = ["parent-authority-certificate", "parent-authority-key"];
 const BUNDLE_ENDPOINT = ["bundle-endpoint-listen", "bundle-endpoint-certificate", "bundle-endpoint-key"];
 
 export const up: Command = {
@@ -58,6 +59,12 @@ export const up: Command = {
       value: "NAME",
       help: "issue SPIFFE identities in this trust domain (POSTERN_TRUST_DOMAIN; default: none are issued)",
     },
+    "parent-authority-certificate": {
+      type: "string",
+      value: "FILE",
+      help: "let another authority sign those of the trust domain: its certificate, then those above it up to the root, PEM",
+    },
+    "parent-authority-key": { type: "string", value: "FILE", help: "private key of that certificate, PEM" },
     "x509-svid-ttl": {
       type: "string",
       value: "SECONDS",
@@ -166,6 +173,7 @@ export const up: Command = {
       "budget-url",
       ...TIMES,
       ...IDENTITY,
+      ...PARENT_AUTHORITY,
       ...BUNDLE_ENDPOINT,
       ...FACTS,
       ...TELEMETRY,

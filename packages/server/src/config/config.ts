@@ -52,6 +52,8 @@ export interface Config {
   readonly trustDomain: string | undefined;
   /** Where local processes outside of runs find the Workload API; absent: nowhere. */
   readonly workloadApiSocket: string | undefined;
+  /** PEM files of who signs the authorities of the trust domain; else they sign themselves. */
+  readonly parentAuthority: { readonly certificate: string; readonly key: string } | undefined;
   /** Milliseconds for which an identity document holds. */
   readonly svidLives: { readonly x509: number; readonly jwt: number };
   /** Where remote agents come in; absent: nowhere. */
@@ -89,6 +91,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "strict-audit": { type: "boolean" },
       "trust-domain": { type: "string" },
       "workload-api-socket": { type: "string" },
+      "parent-authority-certificate": { type: "string" },
+      "parent-authority-key": { type: "string" },
       "x509-svid-ttl": { type: "string" },
       "jwt-svid-ttl": { type: "string" },
       "gateway-listen": { type: "string" },
@@ -120,6 +124,7 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     maxSnapshotAge: seconds("max-snapshot-age", values["max-snapshot-age"] ?? "60", 999_999),
     trustDomain: values["trust-domain"] ?? environment["POSTERN_TRUST_DOMAIN"],
     workloadApiSocket: workloadApiSocket(values["workload-api-socket"]),
+    parentAuthority: parentAuthority(values["parent-authority-certificate"], values["parent-authority-key"]),
     svidLives: {
       // A sixth of an authority's life, which is what is left when the next one takes over.
       x509: seconds("x509-svid-ttl", values["x509-svid-ttl"] ?? "3600", 86_400),
@@ -185,6 +190,16 @@ function network(text: string): string {
   const most = isIP(address) === 6 ? 128 : 32;
   if (isIP(address) !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= most) return text;
   throw new Error("give --approvals-webhook-network as ADDRESS/BITS, such as 10.0.0.0/8");
+}
+
+function parentAuthority(
+  certificate: string | undefined,
+  key: string | undefined,
+): Config["parentAuthority"] {
+  if (certificate !== undefined && key !== undefined)
+    return { certificate: resolve(certificate), key: resolve(key) };
+  if (certificate === undefined && key === undefined) return undefined;
+  throw new Error("give --parent-authority-certificate and --parent-authority-key together");
 }
 
 function bundleEndpoint(

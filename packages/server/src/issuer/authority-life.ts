@@ -94,8 +94,19 @@ export function revoke(
   if (state === "revoked") return refuse(`${name} is revoked already`);
   if (state === "active") return refuse(`${name} signs now: activate another one, then taint ${name} first`);
   if (state === "old") return refuse(`documents of ${name} may be in use: taint it first`);
+  const wanted = all.find((each) => isWanted(each) && isBelowTheSame(each, found.value));
+  if (wanted !== undefined && state !== "prepared")
+    return refuse(
+      `${name} and ${authorityName(wanted)} have one parent, so what ${name} signed holds until it ends: let another parent sign first`,
+    );
   return ok([changed(found.value, "revoked", now)]);
 }
+
+const isWanted = ({ state }: StoredAuthority): boolean => state === "prepared" || state === "active";
+
+/** Others believe the parent's root: they cannot tell what is below it apart. */
+const isBelowTheSame = (a: StoredAuthority, b: StoredAuthority): boolean =>
+  a.chain !== undefined && authorityName(a) !== authorityName(b) && a.published.equals(b.published);
 
 export type Due =
   | { readonly verb: "prepare"; readonly kind: AuthorityKind }

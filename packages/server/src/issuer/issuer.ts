@@ -25,6 +25,7 @@ import {
   revoke,
   taint,
 } from "./authority-life.ts";
+import type { ParentAuthority } from "./parent-authority.ts";
 import {
   type ActiveAuthority,
   activeAuthority,
@@ -35,6 +36,7 @@ import {
   signX509Svid,
   type SvidLives,
   writeAuthority,
+  writeAuthorityBelow,
   type X509Svid,
 } from "./signer.ts";
 
@@ -44,6 +46,8 @@ export interface IssuerParts {
   readonly authorities: AuthorityStore;
   /** The key of this name, made and sealed at the first call. */
   signingKey(name: string): Promise<EcdsaSigningKey>;
+  /** Signs the authorities for X.509-SVIDs; absent where they sign themselves. */
+  readonly parent?: ParentAuthority | undefined;
   readonly clock: Clock;
   /** Resolves when it is durable. `operatorUid` is absent where the server did it by itself. */
   audit(change: AuthorityChange, authority: string, operatorUid?: number): Promise<void>;
@@ -67,6 +71,12 @@ type Change = Result<
 >;
 
 const MOST_ATTEMPTS = 10;
+
+/** What time asks for and cannot be done is nobody's answer: it goes to the log, and is tried again. */
+function mustBe(change: Change): Change {
+  if (change.ok) return change;
+  throw new Fault("internal_error", change.reason);
+}
 
 export class Issuer {
   readonly #parts: IssuerParts;
@@ -157,13 +167,17 @@ export class Issuer {
     const generation = nextGeneration(all, kind);
     if (!generation.ok) return generation;
     const next = await this.#newAuthority(kind, generation.value);
-    return ok({ change: "prepare", about: authorityName(next), put: [next] });
+    if (!next.ok) return next;
+    return ok({ change: "prepare", about: authorityName(next.value), put: [next.value] });
   }
 
-  async #newAuthority(kind: AuthorityKind, generation: number): Promise<StoredAuthority> {
-    const { trustDomain, clock } = this.#parts;
-    const key = await this.#keyOf({ kind, generation });
-    return writeAuthority({ trustDomain, kind, generation }, key, clock.now());
+  async #newAuthority(kind: AuthorityKind, generation: number): Promise<Result<StoredAuthority, string>> {
+    const { trustDomain, clock, parent } = this.#parts;
+    const spec = { trustDomain, kind, generation };
+    const key = await this.#keyOf(spec);
+    if (kind === "jwt" || parent === undefined) return ok(writeAuthority(spec, key, clock.now()));
+    const signed = await writeAuthorityBelow(parent, spec, key, clock.now());
+    return signed.ok ? signed : refuse(`the parent authority has not signed: ${signed.reason}`);
   }
 
   #keyOf(authority: Pick<StoredAuthority, "kind" | "generation">): Promise<EcdsaSigningKey> {
@@ -188,14 +202,14 @@ export class Issuer {
     if (due === undefined) return refuse("nothing is due");
     switch (due.verb) {
       case "prepare":
-        return this.#prepare(due.kind, all);
+        return mustBe(await this.#prepare(due.kind, all));
       case "activate": {
         const about = authorityName(due.authority);
         const put = activate(all, about, now, true);
         return put.ok ? ok({ change: "activate", about, put: put.value }) : put;
       }
       case "replace":
-        return this.#replace(due.kind, all, now);
+        return mustBe(await this.#replace(due.kind, all, now));
       case "retire":
         return ok({
           change: "revoke",
@@ -212,7 +226,9 @@ export class Issuer {
     const unused = ended.map((each) => (each.state === "prepared" ? changed(each, "revoked", now) : each));
     const generation = nextGeneration(all.filter(({ state }) => state !== "prepared").concat(unused), kind);
     if (!generation.ok) return generation;
-    const next = changed(await this.#newAuthority(kind, generation.value), "active", now);
+    const made = await this.#newAuthority(kind, generation.value);
+    if (!made.ok) return made;
+    const next = changed(made.value, "active", now);
     return ok({ change: "activate", about: authorityName(next), put: [...unused, next] });
   }
 

@@ -4,8 +4,10 @@ import { createHash, createPublicKey, randomFillSync } from "node:crypto";
 import { Fault } from "../kernel/fault.ts";
 import type { Secret } from "../kernel/secret.ts";
 import { writeJwtSvid } from "@postern/identity/jwt-svid";
-import { readCertificate } from "@postern/identity/read-certificate";
-import type { SpiffeId } from "@postern/identity/spiffe-id";
+import { certificatePem } from "@postern/identity/certificate";
+import { readCertificate, splitCertificates } from "@postern/identity/read-certificate";
+import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
+import { gatewayId, type SpiffeId } from "@postern/identity/spiffe-id";
 import {
   type SvidIssuer,
   svidIssuer,
@@ -15,11 +17,15 @@ import {
 import type { TrustBundle } from "@postern/identity/trust-bundle";
 import type { EcdsaSigningKey } from "../keys/signing-keys.ts";
 import type { StoredAuthority } from "../store/authority-store.ts";
+import { ok, refuse, type Result } from "../kernel/result.ts";
+import type { ParentAuthority } from "./parent-authority.ts";
 import { authorityName, AUTHORITY_LIFE, isPublished, REFRESH_HINT } from "./authority-life.ts";
 import { newSvidKey } from "./svid-key.ts";
 
 /** Clocks of others may be behind ours. */
 const BACKDATED = 10_000;
+/** Of a certificate that only shows whether others can be verified. */
+const PROBE_LIFE = 60_000;
 
 export interface SvidLives {
   /** Milliseconds. */
@@ -30,6 +36,8 @@ export interface SvidLives {
 export interface X509Svid {
   readonly id: SpiffeId;
   readonly certificate: Buffer;
+  /** What a verifier needs between it and the trust bundle; DER, one after the other. Empty where a root has signed. */
+  readonly chain: Buffer;
   readonly privateKey: Secret;
   readonly serial: string;
   readonly authority: string;
@@ -58,6 +66,12 @@ export const activeAuthority = (stored: StoredAuthority, key: EcdsaSigningKey): 
   issuer: svidIssuer(commonNameOf(key.spki), key.spki),
   id: jwtAuthorityId(key.spki),
 });
+
+const NO_CHAIN = Buffer.alloc(0);
+
+/** Leaf first, as TLS and Envoy take it. */
+export const chainPem = ({ certificate, chain }: Pick<X509Svid, "certificate" | "chain">): string =>
+  [certificate, ...splitCertificates(chain)].map(certificatePem).join("");
 
 /** Chance for many serial numbers at a time: asking for it costs more than a number does. */
 const chance = Buffer.alloc(16 * 256);
@@ -97,6 +111,34 @@ export function writeAuthority(
   return { ...spec, state: "prepared", published, ...validity, createdAt: now, changedAt: now };
 }
 
+/** The same, with a certificate by the parent; refused where nobody could verify what it signs. */
+export async function writeAuthorityBelow(
+  parent: ParentAuthority,
+  { trustDomain, generation }: { readonly trustDomain: string; readonly generation: number },
+  key: EcdsaSigningKey,
+  now: number,
+): Promise<Result<StoredAuthority, string>> {
+  const validity = { notBefore: now - BACKDATED, notAfter: now + AUTHORITY_LIFE };
+  const spec = { trustDomain, commonName: commonNameOf(key.spki), publicKey: key.spki, serial: newSerial() };
+  const signed = await parent({ ...spec, ...validity });
+  if (!signed.ok) return signed;
+  const { chain, notAfter, root } = signed.value;
+  const times = { notBefore: validity.notBefore, notAfter, createdAt: now, changedAt: now };
+  const stored: StoredAuthority = {
+    ...{ trustDomain, kind: "x509", generation, state: "prepared", published: root },
+    ...{ chain: Buffer.concat(chain), ...times },
+  };
+  const { certificate } = signX509ForKey(
+    activeAuthority(stored, key),
+    { id: gatewayId(trustDomain), publicKey: key.spki },
+    PROBE_LIFE,
+    now,
+  );
+  const bundle = bundleOf(trustDomain, [stored], 0);
+  const verified = verifyX509Svid([certificate, ...chain], () => bundle, now);
+  return verified.ok ? ok(stored) : refuse(`what it signs could not be verified: ${verified.reason}`);
+}
+
 export function signX509Svid(
   authority: ActiveAuthority,
   id: SpiffeId,
@@ -124,6 +166,7 @@ export function signX509ForKey(
   return {
     id,
     certificate,
+    chain: stored.chain ?? NO_CHAIN,
     serial: serial.toString("hex"),
     authority: authorityName(stored),
     expiresAt,
@@ -173,7 +216,7 @@ export function bundleOf(
   const published = authorities.filter(isPublished);
   return {
     trustDomain,
-    x509Authorities: published.filter(({ kind }) => kind === "x509").map(certificateOf),
+    x509Authorities: withoutRepeats(published.filter(({ kind }) => kind === "x509")).map(certificateOf),
     jwtAuthorities: published
       .filter(({ kind }) => kind === "jwt")
       .map(({ published: spki }) => ({
@@ -184,6 +227,11 @@ export function bundleOf(
     refreshHint: REFRESH_HINT,
   };
 }
+
+/** One root may be the parent of several. */
+const withoutRepeats = (authorities: readonly StoredAuthority[]): readonly StoredAuthority[] => [
+  ...new Map(authorities.map((each) => [each.published.toString("latin1"), each])).values(),
+];
 
 function certificateOf(authority: StoredAuthority) {
   const read = readCertificate(authority.published);

@@ -44,12 +44,13 @@ export function authorityStoreContract(makePlace: () => Promise<EmptyPlace>): vo
 
     test("an authority comes back exactly after reopening, and a later state takes the earlier one's place", async () => {
       const { epoch } = await authorities().snapshot("corp");
-      await authorities().put([authority(), authority({ generation: 2 })], epoch);
+      const signed = authority({ generation: 2, chain: Buffer.from([4, 5]) });
+      await authorities().put([authority(), signed], epoch);
       await authorities().put([authority({ state: "active", changedAt: 9 })], epoch + 1);
       await given.reopen();
       expect(await authorities().snapshot("corp")).toEqual({
         epoch: epoch + 2,
-        authorities: [authority({ state: "active", changedAt: 9 }), authority({ generation: 2 })],
+        authorities: [authority({ state: "active", changedAt: 9 }), signed],
       });
     });
 

@@ -10,6 +10,11 @@ export interface StoredAuthority {
   readonly state: "prepared" | "active" | "old" | "tainted" | "revoked";
   /** What others are given: a certificate for `x509`, a SubjectPublicKeyInfo for `jwt`; DER. */
   readonly published: Buffer;
+  /**
+   * Where a parent has signed it: its own certificate and those between it and `published`, which is the parent's root then; DER, one
+   * after the other.
+   */
+  readonly chain?: Buffer;
   readonly notBefore: Instant;
   readonly notAfter: Instant;
   readonly createdAt: Instant;

@@ -20,6 +20,7 @@ import { printTrustBundle } from "@postern/identity/trust-bundle";
 import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
 import { authorityName } from "../issuer/authority-life.ts";
 import { type AuthorityVerb, Issuer } from "../issuer/issuer.ts";
+import { parentAuthority, parentKeyFile } from "../issuer/parent-authority.ts";
 import {
   type Denial,
   type Entitlement,
@@ -39,7 +40,7 @@ import type { Storage } from "./open-storage.ts";
 import type { SvidJudge } from "./remote-agents/remote-caller.ts";
 
 export interface IdentityParts {
-  readonly config: Pick<Config, "trustDomain" | "svidLives">;
+  readonly config: Pick<Config, "parentAuthority" | "trustDomain" | "svidLives">;
   readonly storage: Storage;
   readonly clock: Clock;
   readonly log: Log;
@@ -93,7 +94,7 @@ export class IdentityDesk {
 
   /** Undefined where no trust domain is set: then no identities are issued. */
   static async open(parts: IdentityParts): Promise<IdentityDesk | undefined> {
-    const { trustDomain, svidLives } = parts.config;
+    const { trustDomain, svidLives, parentAuthority: parent } = parts.config;
     if (trustDomain === undefined) return undefined;
     const problem = trustDomainProblem(trustDomain);
     if (problem !== undefined) throw new Error(`--trust-domain ${trustDomain}: ${problem}`);
@@ -104,6 +105,7 @@ export class IdentityDesk {
       lives: svidLives,
       authorities: store.authorities,
       signingKey: (name) => ecdsaSigningKey(name, store.keys, keys.current),
+      parent: parent && parentAuthority(parent.certificate, parentKeyFile(parent.key)),
       clock,
       audit: (change, authority, operatorUid) => {
         const time = clock.now();

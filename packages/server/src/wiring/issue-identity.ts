@@ -7,6 +7,7 @@ import { certificatePem } from "@postern/identity/certificate";
 import { gatewayId, type SpiffeId } from "@postern/identity/spiffe-id";
 import { printTrustBundle } from "@postern/identity/trust-bundle";
 import type { Issuer } from "../issuer/issuer.ts";
+import { chainPem, type X509Svid } from "../issuer/signer.ts";
 import { Fault } from "../kernel/fault.ts";
 import type { Secret } from "../kernel/secret.ts";
 import type { Entitled } from "./attest-desk.ts";
@@ -55,8 +56,8 @@ function issueX509(issuer: Issuer, id: SpiffeId, request: string | undefined) {
   return { svid, shown: shownCertificate(svid) };
 }
 
-const shownCertificate = (svid: { readonly certificate: Buffer; readonly expiresAt: number }) => ({
-  certificate: certificatePem(svid.certificate),
+const shownCertificate = (svid: Pick<X509Svid, "certificate" | "chain" | "expiresAt">) => ({
+  certificate: chainPem(svid),
   expiresAt: dated(svid.expiresAt),
 });
 

@@ -2,11 +2,11 @@
 /** The gateway's own X.509-SVID: what it shows to those who come in and to upstreams, renewed in time. */
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
-import { certificatePem } from "@postern/identity/certificate";
 import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
 import { gatewayId } from "@postern/identity/spiffe-id";
 import type { OwnCertificate, UpstreamIdentity } from "../gateway/ports.ts";
 import type { Issuer } from "../issuer/issuer.ts";
+import { chainPem } from "../issuer/signer.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { faultFields, type Log } from "../kernel/log.ts";
 import { privateKeyPem, type RecordSvid } from "./issue-identity.ts";
@@ -98,16 +98,14 @@ export class OwnSvid implements UpstreamIdentity {
   async #renew(): Promise<void> {
     const { issuer, hosts, clock, record } = this.#parts;
     const id = gatewayId(issuer.trustDomain);
-    const { authority, certificate, expiresAt, privateKey, serial } = issuer.issueX509(
-      id,
-      hosts.map(hostName),
-    );
+    const svid = issuer.issueX509(id, hosts.map(hostName));
+    const { authority, expiresAt, privateKey, serial } = svid;
     await record({
       ...{ change: "issue", document: "X.509-SVID", spiffeId: id.uri },
       ...{ authority, serial, expiresAt },
     });
     this.#renewAt = clock.now() + (expiresAt - clock.now()) / 2;
-    this.#current = { certificate: certificatePem(certificate), privateKey: privateKeyPem(privateKey) };
+    this.#current = { certificate: chainPem(svid), privateKey: privateKeyPem(privateKey) };
     this.#wait();
     for (const listener of this.#listeners) listener(this.#current);
   }

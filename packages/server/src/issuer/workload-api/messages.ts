@@ -27,7 +27,7 @@ export function x509SvidResponse(
     1,
     Buffer.concat([
       field(1, svid.id.uri),
-      field(2, svid.certificate),
+      field(2, Buffer.concat([svid.certificate, svid.chain])),
       field(3, privateKey),
       field(4, x509Bundle(bundle)),
     ]),

@@ -55,13 +55,13 @@ const any = (type: string, value: Buffer): Buffer => Buffer.concat([field(1, typ
 const inline = (text: string): Buffer => field(2, text);
 
 /** `Secret` with a `TlsCertificate`. `privateKey`: PKCS #8, DER; the answer is a secret. */
-export const certificateSecret = (name: string, certificate: Buffer, privateKey: Buffer): Buffer =>
+export const certificateSecret = (name: string, chain: string, privateKey: Buffer): Buffer =>
   Buffer.concat([
     field(1, name),
     field(
       2,
       Buffer.concat([
-        field(1, inline(certificatePem(certificate))),
+        field(1, inline(chain)),
         field(2, inline(`-----BEGIN PRIVATE KEY-----\n${lines(privateKey)}\n-----END PRIVATE KEY-----\n`)),
       ]),
     ),

@@ -7,7 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import type { TrustBundle } from "@postern/identity/trust-bundle";
-import type { X509Svid } from "../signer.ts";
+import { chainPem, type X509Svid } from "../signer.ts";
 import { type Call, CallError, type Method, STATUS } from "./grpc.ts";
 import { ProtobufError } from "@postern/identity/protobuf";
 import {
@@ -141,7 +141,7 @@ async function answerWith<Peer>(
       : await parts.issue(peer, secrets, (svid, key) =>
           // Several names of one certificate: the parts of the answer, one after the other.
           Buffer.concat(
-            certificates.map((name) => lengthFirst(certificateSecret(name, svid.certificate, key))),
+            certificates.map((name) => lengthFirst(certificateSecret(name, chainPem(svid), key))),
           ),
         );
   const all = [...(issued === undefined ? [] : split(issued.secret)), ...authorities];

@@ -51,6 +51,7 @@ async function putOne(db: Database, authority: StoredAuthority): Promise<void> {
     generation: authority.generation,
     state: authority.state,
     published: authority.published,
+    chain: authority.chain ?? null,
     not_before: authority.notBefore,
     not_after: authority.notAfter,
     created_at: authority.createdAt,
@@ -63,6 +64,7 @@ async function putOne(db: Database, authority: StoredAuthority): Promise<void> {
       conflict.columns(["trust_domain", "kind", "generation"]).doUpdateSet((eb) => ({
         state: eb.ref("excluded.state"),
         published: eb.ref("excluded.published"),
+        chain: eb.ref("excluded.chain"),
         not_before: eb.ref("excluded.not_before"),
         not_after: eb.ref("excluded.not_after"),
         changed_at: eb.ref("excluded.changed_at"),
@@ -81,6 +83,7 @@ function toAuthority(row: Selectable<Tables["authorities"]>): StoredAuthority {
     generation: row.generation,
     state,
     published: toBuffer(row.published),
+    ...(row.chain === null ? {} : { chain: toBuffer(row.chain) }),
     notBefore: row.not_before,
     notAfter: row.not_after,
     createdAt: row.created_at,

@@ -216,6 +216,12 @@ const posture: Migration = {
   ],
 };
 
+/** An authority that a parent has signed goes out with its certificates. */
+const parentAuthorities: Migration = {
+  name: "parent authorities",
+  statements: ({ bytes }) => [`alter table authorities add column chain ${bytes}`],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
 export const MIGRATIONS: readonly Migration[] = [
   firstTables,
@@ -227,4 +233,5 @@ export const MIGRATIONS: readonly Migration[] = [
   budgetCounters,
   grants,
   posture,
+  parentAuthorities,
 ];

@@ -35,6 +35,7 @@ export interface Tables {
     generation: number;
     state: string;
     published: Uint8Array;
+    chain: Uint8Array | null;
     not_before: number;
     not_after: number;
     created_at: number;
