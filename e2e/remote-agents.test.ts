@@ -64,7 +64,7 @@ describe("a stranger", () => {
     );
     expect(all.map(([, text]) => text.split("|")[3])).toEqual([
       "svid_missing",
-      "leaf_names_wrong",
+      "leaf_purpose_wrong",
       "signature_wrong",
       "svid_missing",
       "svid_missing",
