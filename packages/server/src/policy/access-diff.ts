@@ -136,7 +136,6 @@ function askText(rule: ApprovalRule): string {
   const more = [
     ...(part === undefined ? [] : [`for ${partText(part)}`]),
     ...(unless === undefined ? [] : [`unless ${listed(unless)} hold`]),
-    ...(unless === undefined ? [] : [`unless all of this holds: ${unless.join(", ")}`]),
     ...(when === "first-use" ? ["for the first use"] : []),
     ...(ownerMayApprove ? ["the agent's owner too"] : []),
     ...(grants === undefined ? [] : ["or a grant"]),
