@@ -8,13 +8,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { OpenRunResponse, StatusResponse } from "@postern/contract";
+import type { StatusResponse } from "@postern/contract";
 import { type Postern, type StandIns, startPostern, startStandIns } from "@postern/testkit";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { ask, jsonOf } from "./control-socket.ts";
 import { svidOf, WorkloadClient } from "./workload-client.ts";
 
-const LEADERS = fileURLToPath(new URL("many-agents.py", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("many-agents.py", import.meta.url));
 const AGENTS = Array.from({ length: 200 }, (_, index) => `agent-${index}`);
 /** Calls that are under way at the same time. */
 const CALLERS = 8;
@@ -34,59 +33,60 @@ let standIns: StandIns;
 let postern: Postern;
 let port: number;
 let folder: string;
-let leaders: ChildProcess;
+let processes: ChildProcess;
 const holders: Holder[] = [];
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "postern-many-"));
   standIns = await startStandIns();
-  postern = await startPostern({ args: ["--trust-domain", "corp", "--gateway-listen", "127.0.0.1:0"] });
+  const workloadSocket = join(folder, "workload.sock");
+  postern = await startPostern({
+    args: [
+      ...["--trust-domain", "corp", "--gateway-listen", "127.0.0.1:0"],
+      ...["--workload-api-socket", workloadSocket],
+    ],
+  });
   for (const [name, value] of Object.entries(standIns.secrets)) await postern.setSecret(name, value);
   const resources = standIns.resources({ agents: AGENTS }).replaceAll(/kind: Agent\n[^]*?---\n/g, "");
   const agents = AGENTS.map(
     (name) => `---
 kind: Agent
 metadata: { name: ${name} }
-spec: { trustProvider: local, selectors: [process:agent=${name}], spiffeId: "spiffe://corp/agents/{process.agent}" }
+spec: { trustProvider: local, selectors: ["process:path=${pathOf(name)}"], spiffeId: "spiffe://corp/agents/${name}" }
 `,
   );
   await postern.apply(resources + agents.join(""));
   const status = JSON.parse((await postern.postern(["status", "--json"])).stdout) as StatusResponse;
   port = Number(status.gateway!.split(":")[1]);
-  await startRuns();
+  await startProcesses(workloadSocket);
   await Promise.all(AGENTS.map((agent) => hold(agent)));
 }, 180_000);
 
 afterAll(async () => {
   for (const { client } of holders) client.close();
   // Ends with its children, which are in a group of their own.
-  if (leaders?.pid !== undefined) process.kill(-leaders.pid, "SIGKILL");
+  if (processes?.pid !== undefined) process.kill(-processes.pid, "SIGKILL");
   await postern?.stop();
   await standIns?.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A run for each agent, led by a small process. */
-async function startRuns(): Promise<void> {
-  leaders = spawn("python3", [LEADERS], { stdio: ["pipe", "pipe", "inherit"], detached: true });
-  const lines = createInterface({ input: leaders.stdout! });
+/** A process for each agent, outside of runs: who is in a run goes through the gate of that. */
+async function startProcesses(workloadSocket: string): Promise<void> {
+  processes = spawn("python3", [PROGRAM], { stdio: ["pipe", "pipe", "inherit"], detached: true });
+  const lines = createInterface({ input: processes.stdout! });
   let ready = 0;
   const all = new Promise<void>((resolve) => {
     lines.on("line", () => ++ready === AGENTS.length && resolve());
   });
   for (const agent of AGENTS) {
-    const asked = { agent, isolated: false, command: "many-agents", environment: {}, keep: [] };
-    // One after the other: each has 30 seconds until it must have been launched.
-    // eslint-disable-next-line no-await-in-loop
-    const run = jsonOf(await ask(postern.folder, "POST", "/v1/runs", asked)) as OpenRunResponse;
-    const { launchSocket, launchToken, environment } = run;
-    const workloadSocket = environment["SPIFFE_ENDPOINT_SOCKET"]?.replace("unix://", "");
-    const order = { launchSocket, launchToken, workloadSocket, relay: relayOf(agent) };
-    leaders.stdin!.write(`${JSON.stringify(order)}\n`);
+    const order = { path: pathOf(agent), relay: relayOf(agent), workloadSocket };
+    processes.stdin!.write(`${JSON.stringify(order)}\n`);
   }
   await all;
 }
 
+const pathOf = (agent: string): string => join(folder, agent);
 const relayOf = (agent: string): string => join(folder, `${agent}.sock`);
 const pem = (label: string, der: Buffer): string =>
   `-----BEGIN ${label}-----\n${der
@@ -185,6 +185,7 @@ it("200 agents go from one authority to the next with no failed request, and one
     expect(stderr + String(code)).toBe("0");
   };
   await round();
+  expect(failures).toEqual([]);
   const [first] = signers();
   await ca("prepare", "x509");
   await round();

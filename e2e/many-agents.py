@@ -1,32 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leaders of many runs, one small process each: launches the runs that are named on standard input, one JSON object a
-line, and carries one connection after the other from a socket of the test to the run's Workload API. Ends with it."""
+"""Many agents, one small process each, told apart by the path of their program: for each that is named on standard
+input, one JSON object a line, a link to Python is started, which carries one connection after the other from a socket
+of the test to the Workload API. Ends with it."""
 
 import json
 import os
 import select
+import shutil
 import socket
 import sys
 
 
-def lead(run):
-    gate = socket.socket()
-    gate.bind(("127.0.0.1", 0))
-    gate.listen(8)
-    launch = socket.socket(socket.AF_UNIX)
-    launch.connect(run["launchSocket"])
-    socket.send_fds(launch, [(run["launchToken"] + "\n").encode()], [gate.fileno()])
-    answer = launch.makefile().readline()
-    if not answer.startswith("go"):
-        raise RuntimeError(answer)
+def relay(agent):
     outside = socket.socket(socket.AF_UNIX)
-    outside.bind(run["relay"])
+    outside.bind(agent["relay"])
     outside.listen(8)
-    print(json.dumps({"ready": run["relay"]}), flush=True)
+    print(json.dumps({"ready": agent["relay"]}), flush=True)
     while True:
         here, _ = outside.accept()
         there = socket.socket(socket.AF_UNIX)
-        there.connect(run["workloadSocket"])
+        there.connect(agent["workloadSocket"])
         carry(here, there)
 
 
@@ -43,8 +36,17 @@ def carry(here, there):
             other[each].sendall(data)
 
 
-parent = os.getpid()
+if len(sys.argv) > 1:
+    relay(json.loads(sys.argv[1]))
+
+program = None
 for line in sys.stdin:
+    agent = json.loads(line)
+    if program is None:
+        # Links need one file system.
+        program = shutil.copy(os.path.realpath(sys.executable), os.path.dirname(agent["path"]) + "/python")
+    os.link(program, agent["path"])
     if os.fork() == 0:
         os.close(0)
-        lead(json.loads(line))
+        environment = {**os.environ, "PYTHONHOME": sys.base_prefix}
+        os.execve(agent["path"], [agent["path"], __file__, line], environment)
