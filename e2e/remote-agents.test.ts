@@ -64,7 +64,7 @@ describe("a stranger", () => {
     );
     expect(all.map(([, text]) => text.split("|")[3])).toEqual([
       "svid_missing",
-      "leaf_purpose_wrong",
+      "leaf_names_wrong",
       "signature_wrong",
       "svid_missing",
       "svid_missing",

@@ -148,7 +148,7 @@ describe("an API that the gateway must prove itself to", () => {
   it("gets nothing where it has a certificate of the Web in the place of an SVID", async () => {
     await showCertificateOfTheWeb();
     await applied(workload({ clientIdentity: "svid", serverSpiffeId: "spiffe://corp/orders" }));
-    expect(await refused()).toContain("did not prove to be spiffe://corp/orders (leaf_purpose_wrong)");
+    expect(await refused()).toContain("did not prove to be spiffe://corp/orders (leaf_names_wrong)");
   });
 
   it("may have a certificate of the Web where no SPIFFE ID is asked of it", async () => {
