@@ -136,6 +136,17 @@ describe("a certificate", () => {
     state.bundle = { ...bundleOf("corp", evil.authority, corp.authority), jwtAuthorities: [] };
     expect([caller.recheck(), identified(caller.identify(1))]).toEqual([false, "one"]);
   });
+
+  it("of an agent that is cut may wait for its refusal: the connection is not ended under it", () => {
+    const { judge, state } = court();
+    state.cut.add("one");
+    const caller = callerWith([testSvid(corp, ID)], judge);
+    expect([identified(caller.identify(1)), caller.recheck()]).toEqual(["agent_cut", false]);
+    state.cut.clear();
+    expect([identified(caller.identify(2)), caller.recheck()]).toEqual(["one", false]);
+    state.cut.add("one");
+    expect(caller.recheck()).toBe(true);
+  });
 });
 
 describe("a token", () => {

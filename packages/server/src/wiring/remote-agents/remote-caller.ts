@@ -65,10 +65,14 @@ export class RemoteCaller implements Caller {
     const judge = this.#judge();
     const verified = this.#verify(headers, judge);
     if (!verified.ok) return verified;
-    this.#last = verified.value;
     const { id, document } = verified.value;
-    if (this.#known?.epoch === epoch && this.#known.uri === id.uri) return this.#known.answer;
+    if (this.#known?.epoch === epoch && this.#known.uri === id.uri) {
+      this.#last = verified.value;
+      return this.#known.answer;
+    }
     const agent = judge.standingOf(id);
+    // Who is refused has nothing open that could be lost: ending the connection would only take the refusal away.
+    this.#last = agent.ok ? verified.value : undefined;
     const answer: Identified = agent.ok
       ? ok({
           agent: agent.value,
