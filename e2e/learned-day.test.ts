@@ -274,8 +274,8 @@ describe.skipIf(FAKETIME === undefined)("a policy that was learned from a day", 
 });
 
 const OUTSIDE = [
-  [DAY, "08:59:58"],
-  [DAY, "17:00:00"],
+  [DAY, "08:59:00"],
+  [DAY, "17:00:02"],
   [NEXT_DAY, "11:12:00"],
 ] as const;
 
