@@ -37,6 +37,8 @@ interface Line {
   readonly id?: string;
   readonly certificate?: string;
   readonly token?: string;
+  readonly wit?: string;
+  readonly key?: string;
   readonly method?: string;
   readonly status?: string;
 }
@@ -73,6 +75,7 @@ describe("an agent without a SPIFFE ID", () => {
     const program = start("nobody");
     await seen(program, ({ method, status }) => method === "FetchX509SVID" && status === "7");
     await seen(program, ({ method, status }) => method === "FetchJWTSVID" && status === "7");
+    await seen(program, ({ method, status }) => method === "FetchWITSVID" && status === "12");
     await program.ended;
     const { stdout } = await postern.postern(["audit", "tail", "--json"]);
     expect(stdout).toContain("agent_without_spiffe_id");
@@ -115,6 +118,32 @@ describe("an agent with a SPIFFE ID", () => {
     const newest = linesOf(program).findLast((each) => each.certificate !== undefined)?.certificate ?? "";
     expect(await checked(newest)).toMatchObject({ outcome: "accepted", agent: "second" });
     await program.stop();
+  });
+});
+
+describe("a server that issues WIT-SVIDs", () => {
+  it("gives one with its key until the agent is cut off, and its own door takes none", async () => {
+    const other = await startPostern({ args: ["--trust-domain", "corp", "--wit-svid"] });
+    try {
+      await other.apply(PROVIDER + agent("first", "spiffe://corp/agents/{process.agent}"));
+      const program = other.start(["run", "--agent", "first", "--", process.execPath, SCRIPT]);
+      const { wit = "", key = "" } = await seen(program, (line) => line.wit !== undefined);
+      const { d, ...publicKey } = JSON.parse(key) as Record<string, string>;
+      const claims = JSON.parse(Buffer.from(wit.split(".")[1]!, "base64url").toString()) as object;
+      expect(claims).toMatchObject({ sub: "spiffe://corp/agents/first", cnf: { jwk: publicKey } });
+      const file = join(other.folder, "checked.svid");
+      await writeFile(file, wit);
+      const check = await other.postern(["svid", "check", file, "--audience", "api", "--json"]);
+      expect(JSON.parse(check.stdout)).toEqual({ outcome: "refused", reason: "token_type_refused" });
+      await other.postern(["cut", "first"]);
+      await seen(program, ({ method, status }) => method === "FetchWITSVID" && status === "7");
+      await program.ended;
+      const { stdout } = await other.postern(["audit", "tail", "--json"]);
+      expect(stdout).toContain("WIT-SVID");
+      expect(findSecrets("log", other.log + stdout, { key: d! })).toEqual([]);
+    } finally {
+      await other.stop();
+    }
   });
 });
 

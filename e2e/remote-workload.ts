@@ -84,3 +84,7 @@ call("FetchJWTSVID", Buffer.from("\n\u0003api"), (message) => {
   const [, token] = fieldsOf(fieldsOf(message)[0]!);
   say({ token: token!.toString() });
 });
+call("FetchWITSVID", Buffer.alloc(0), (message) => {
+  const [, wit, key] = fieldsOf(fieldsOf(message)[0]!);
+  say({ wit: wit!.toString(), key: key!.toString() });
+});

@@ -235,6 +235,10 @@ export const SECRET_READERS: readonly Exception[] = [
     reason: "hands a workload the private key of its own X.509-SVID",
   },
   {
+    file: "packages/server/src/issuer/workload-api/wit-svid.ts",
+    reason: "hands a workload the private key of its own WIT-SVID",
+  },
+  {
     file: "packages/server/src/wiring/issue-identity.ts",
     reason: "hands an agent whose evidence was believed the private key of its own X.509-SVID",
   },

@@ -280,7 +280,7 @@ export interface AuthoritiesResponse {
   readonly authorities: readonly {
     /** Such as `x509-3`. */
     readonly name: string;
-    readonly kind: "x509" | "jwt";
+    readonly kind: "x509" | "jwt" | "wit";
     readonly state: "prepared" | "active" | "old" | "tainted" | "revoked";
     readonly notBefore: string;
     readonly notAfter: string;

@@ -64,6 +64,7 @@ const REFUSED: readonly (readonly [string, JwtSvidRefusal, Fields, Fields])[] = 
   ["J3: cty", "token_header_refused", { cty: "JWT" }, {}],
   ["J4: another type", "token_type_refused", { typ: "wit+jwt" }, {}],
   ["J4: a type in lower case", "token_type_refused", { typ: "jwt" }, {}],
+  ["a key that its holder would have to prove", "token_bound_to_key", {}, { cnf: { jkt: "AAAA" } }],
   ["J5: no subject", "spiffe_id_malformed", {}, { sub: undefined }],
   ["J5: a subject that is no SPIFFE ID", "spiffe_id_malformed", {}, { sub: "agent" }],
   ["J5: a list as subject", "spiffe_id_malformed", {}, { sub: [ID] }],

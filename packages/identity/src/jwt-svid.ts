@@ -12,6 +12,7 @@ export type JwtSvidRefusal =
   | "token_algorithm_refused"
   | "token_header_refused"
   | "token_type_refused"
+  | "token_bound_to_key"
   | "spiffe_id_malformed"
   | "spiffe_id_without_path"
   | "audience_wrong"
@@ -46,6 +47,8 @@ export function verifyJwtSvid(
   const { claims, headerNames, type } = parsed.value;
   if (headerNames.some((name) => !HEADER_NAMES.has(name))) return refuse("token_header_refused");
   if (!TYPES.has(type)) return refuse("token_type_refused");
+  // RFC 7800 §3.1: whoever only shows it has proved nothing. A WIT-SVID is one of these.
+  if (memberOf(claims, "cnf") !== undefined) return refuse("token_bound_to_key");
   const subject = memberOf(claims, "sub");
   const id = typeof subject === "string" ? parseSpiffeId(subject) : undefined;
   if (id?.ok !== true) return refuse("spiffe_id_malformed");
@@ -73,7 +76,10 @@ function hasAudience(value: unknown, audience: string): boolean {
 }
 
 /** §3.3. No leeway: an end is an end. */
-function checkTimes(claims: Claims, now: number): Result<number, JwtSvidRefusal> {
+export function checkTimes(
+  claims: Claims,
+  now: number,
+): Result<number, "time_missing" | "expired" | "not_yet_valid"> {
   const [expires, notBefore] = [memberOf(claims, "exp"), memberOf(claims, "nbf")];
   if (!isDate(expires) || (notBefore !== undefined && !isDate(notBefore))) return refuse("time_missing");
   if (expires * 1000 <= now) return refuse("expired");
@@ -118,4 +124,5 @@ export function writeJwtSvid(spec: JwtSvidSpec, sign: (bytes: Buffer) => Buffer)
   return `${signed}.${sign(Buffer.from(signed, "ascii")).toString("base64url")}`;
 }
 
-const encode = (value: object): string => Buffer.from(JSON.stringify(value), "utf8").toString("base64url");
+export const encode = (value: object): string =>
+  Buffer.from(JSON.stringify(value), "utf8").toString("base64url");

@@ -49,6 +49,12 @@ const REFUSED: readonly (readonly [string, unknown])[] = [
   ["B3: a certificate that is no text", { keys: [{ ...x509Key, x5c: [1] }] }],
   ["B4: a JWT authority without `kid`", { keys: [without(jwtKey, "kid")] }],
   ["B4: two JWT authorities with one `kid`", { keys: [jwtKey, jwtKey] }],
+  ["B4: a WIT authority without `kid`", { keys: [{ ...without(jwtKey, "kid"), use: "wit-svid" }] }],
+  [
+    "B4: a WIT authority with the `kid` of a JWT authority",
+    { keys: [jwtKey, { ...jwtKey, use: "wit-svid" }] },
+  ],
+  ["B4: a WIT authority that shows its private key", { keys: [{ ...jwtKey, use: "wit-svid", d: "AAAA" }] }],
   ["B4: a JWT authority that shows its private key", { keys: [{ ...jwtKey, d: "AAAA" }] }],
   ["B4: a JWT authority that is a weak key", { keys: [{ ...weak, use: "jwt-svid", kid: "weak" }] }],
   ["B4: a JWT authority with a broken point", { keys: [{ ...jwtKey, x: "AAAA" }] }],
@@ -175,5 +181,26 @@ describe.skipIf(data === undefined)("the bundles of go-spiffe", () => {
     const found = parse(readFileSync(join(data!, file), "utf8"));
     if (counts === undefined) expect(found).toEqual({ ok: false, reason: expect.any(String) });
     else expect(sizes(readFileSync(join(data!, file), "utf8"))).toEqual(counts);
+  });
+});
+
+describe("WIT authorities", () => {
+  const witAuthorities = [{ id: "two", key: generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey }];
+  const whole: TrustBundle = { ...bundle, witAuthorities };
+  const uses = (which: "everything" | "jwt" | "wit", of: TrustBundle) =>
+    (JSON.parse(printTrustBundle(of, which)) as { keys: Entry[] }).keys.map(({ kid, use }) => [use, kid]);
+
+  it("B4: are read apart from those of JWT-SVIDs, and come back as they were written", () => {
+    const found = parse(printTrustBundle(whole, "everything"));
+    expect(found).toMatchObject({ ok: true, value: { jwtAuthorities: [{ id: "one" }] } });
+    const read = found.ok ? found.value.witAuthorities : undefined;
+    expect(read?.map(({ id, key }) => [id, key.equals(witAuthorities[0]!.key)])).toEqual([["two", true]]);
+  });
+
+  it("W11: are in no answer for other documents", () => {
+    expect(uses("jwt", whole)).toEqual([["jwt-svid", "one"]]);
+    expect(uses("wit", whole)).toEqual([["wit-svid", "two"]]);
+    expect(uses("wit", bundle)).toEqual([]);
+    expect(uses("everything", whole).map(([use]) => use)).toEqual(["x509-svid", "jwt-svid", "wit-svid"]);
   });
 });

@@ -8,7 +8,7 @@ import { trustDomainUri } from "./spiffe-id.ts";
 import { type CertificateFacts, readCertificate } from "./read-certificate.ts";
 
 export interface JwtAuthority {
-  /** `kid`; unique among the JWT authorities of a bundle. */
+  /** `kid`; unique among the authorities of a bundle that have one (WIT-SVID §6.1). */
   readonly id: string;
   readonly key: KeyObject;
 }
@@ -18,6 +18,8 @@ export interface TrustBundle {
   readonly trustDomain: string;
   readonly x509Authorities: readonly CertificateFacts[];
   readonly jwtAuthorities: readonly JwtAuthority[];
+  /** Absent: the trust domain has no WIT-SVIDs (WIT-SVID §6.2). */
+  readonly witAuthorities?: readonly JwtAuthority[];
   /** May exceed what a JavaScript number holds, §4.1.1. */
   readonly sequence?: bigint;
   /** Seconds. */
@@ -50,6 +52,7 @@ export function parseTrustBundle(
   if (keys.length > MOST_KEYS) return refuse("the trust bundle has too many keys");
   const x509Authorities: CertificateFacts[] = [];
   const jwtAuthorities: JwtAuthority[] = [];
+  const witAuthorities: JwtAuthority[] = [];
   const isPlain = form === "jwt-keys" && !keys.some((entry) => useOf(entry) !== undefined);
   const isKnown = (entry: unknown): entry is Entry => isKnownEntry(entry, isPlain);
   for (const entry of keys.filter(isKnown)) {
@@ -61,23 +64,27 @@ export function parseTrustBundle(
     } else {
       const authority = readJwtAuthority(entry);
       if (!authority.ok) return authority;
-      if (jwtAuthorities.some(({ id }) => id === authority.value.id))
+      if ([...jwtAuthorities, ...witAuthorities].some(({ id }) => id === authority.value.id))
         return refuse("two JWT authorities have the same `kid`");
-      jwtAuthorities.push(authority.value);
+      (entry["use"] === "wit-svid" ? witAuthorities : jwtAuthorities).push(authority.value);
     }
   }
   const hints = readHints(json.value, document);
-  return hints.ok ? ok({ trustDomain, x509Authorities, jwtAuthorities, ...hints.value }) : hints;
+  if (!hints.ok) return hints;
+  const wit = witAuthorities.length === 0 ? {} : { witAuthorities };
+  return ok({ trustDomain, x509Authorities, jwtAuthorities, ...wit, ...hints.value });
 }
 
 type Entry = Readonly<Record<string, unknown>>;
 
 const useOf = (entry: unknown): unknown => (isJsonObject(entry) ? memberOf(entry, "use") : undefined);
 
+const USES: ReadonlySet<unknown> = new Set(["x509-svid", "jwt-svid", "wit-svid"]);
+
 function isKnownEntry(entry: unknown, isPlain: boolean): entry is Entry {
   if (!isJsonObject(entry)) return false;
   const [kty, use] = [memberOf(entry, "kty"), useOf(entry)];
-  return (kty === "EC" || kty === "RSA") && (isPlain || use === "x509-svid" || use === "jwt-svid");
+  return (kty === "EC" || kty === "RSA") && (isPlain || USES.has(use));
 }
 
 /** X509-SVID §6.2: the certificate is the first of `x5c`; an entry without one is passed over. */
@@ -95,7 +102,7 @@ function readAuthority(entry: Entry): Result<CertificateFacts, string> | undefin
   return certificate;
 }
 
-/** JWT-SVID §6.1 */
+/** JWT-SVID §6.1, WIT-SVID §6.1 */
 function readJwtAuthority(entry: Entry): Result<JwtAuthority, string> {
   const id = memberOf(entry, "kid");
   if (typeof id !== "string" || id === "") return refuse("a JWT authority has no `kid`");
@@ -148,13 +155,17 @@ function exactSequence(rounded: number, text: Buffer): bigint {
   return exact;
 }
 
-/** What validators of JWT-SVIDs are given, and with `everything` the whole bundle (§4). */
-export function printTrustBundle(bundle: TrustBundle, which: "everything" | "jwt"): string {
-  const x509 = which === "jwt" ? [] : bundle.x509Authorities.map(x509Entry);
-  const keys = [...x509, ...bundle.jwtAuthorities.map(jwtEntry)];
+/** What validators of JWT-SVIDs or WIT-SVIDs are given, and with `everything` the whole bundle (§4). */
+export function printTrustBundle(bundle: TrustBundle, which: "everything" | "jwt" | "wit"): string {
+  const isAll = which === "everything";
+  const keys = [
+    ...(isAll ? bundle.x509Authorities.map(x509Entry) : []),
+    ...(isAll || which === "jwt" ? bundle.jwtAuthorities.map(tokenEntry("jwt-svid")) : []),
+    ...(isAll || which === "wit" ? (bundle.witAuthorities ?? []).map(tokenEntry("wit-svid")) : []),
+  ];
   const hint = bundle.refreshHint === undefined ? "" : `,"spiffe_refresh_hint":${bundle.refreshHint}`;
   const sequence = bundle.sequence === undefined ? "" : `,"spiffe_sequence":${bundle.sequence}`;
-  return `{"keys":${JSON.stringify(keys)}${which === "jwt" ? "" : sequence + hint}}`;
+  return `{"keys":${JSON.stringify(keys)}${isAll ? sequence + hint : ""}}`;
 }
 
 /** X509-SVID §6.1: exactly one certificate, and no `kid`. */
@@ -163,11 +174,9 @@ function x509Entry({ der, publicKey }: CertificateFacts): object {
   return { use: "x509-svid", ...key.export({ format: "jwk" }), x5c: [der.toString("base64")] };
 }
 
-const jwtEntry = ({ id, key }: JwtAuthority): object => ({
-  use: "jwt-svid",
-  kid: id,
-  ...key.export({ format: "jwk" }),
-});
+const tokenEntry =
+  (use: "jwt-svid" | "wit-svid") =>
+  ({ id, key }: JwtAuthority): object => ({ use, kid: id, ...key.export({ format: "jwk" }) });
 
 /** The trust domain that an authority of the bundle names although it is another one; undefined where none does. */
 export function strangerIn({ trustDomain, x509Authorities }: TrustBundle): string | undefined {

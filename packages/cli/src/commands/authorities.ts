@@ -29,7 +29,7 @@ const list: Command = {
 
 const prepare: Command = {
   name: "ca prepare",
-  usage: "ca prepare x509|jwt",
+  usage: "ca prepare x509|jwt|wit",
   summary: "make the next authority and publish it, so that everybody knows it before it signs",
   flags: {},
   run: (invocation) => change(invocation, "", { kind: oneWord(invocation, "kind") }, "is prepared"),

@@ -75,6 +75,10 @@ export const up: Command = {
       value: "SECONDS",
       help: "how long a JWT-SVID holds (default: 300)",
     },
+    "wit-svid": {
+      type: "boolean",
+      help: "issue WIT-SVIDs too, tokens that are bound to a key; the standard is still incubating (default: none)",
+    },
     "workload-api-socket": {
       type: "string",
       value: "PATH",
@@ -166,7 +170,8 @@ export const up: Command = {
       if (environment[name] !== undefined && environment[name] !== "")
         note(`${name} is not handed to the server: with it the secrets in its memory could be read`);
     const words = ["--data", dataFolder, ...(json ? ["--json"] : [])];
-    for (const name of ["strict-audit", "verbose"]) if (flags[name] === true) words.push(`--${name}`);
+    for (const name of ["strict-audit", "verbose", "wit-svid"])
+      if (flags[name] === true) words.push(`--${name}`);
     for (const name of [
       "master-key",
       "database-url",

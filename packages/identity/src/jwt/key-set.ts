@@ -29,26 +29,19 @@ export function parseKeySet(bytes: Uint8Array): Result<readonly VerificationKey[
 
 function verificationKey(entry: unknown): VerificationKey | undefined {
   if (!isJsonObject(entry)) return undefined;
-  const text = (name: string): string | undefined => {
-    const value = memberOf(entry, name);
-    return typeof value === "string" ? value : undefined;
-  };
-  const { use = "sig", key_ops: operations = ["verify"], d } = entry;
+  const { alg, kid, use = "sig", key_ops: operations = ["verify"], d } = entry;
   // A private key that is published is nobody's any more.
   if (use !== "sig" || d !== undefined) return undefined;
   if (!Array.isArray(operations) || !operations.includes("verify")) return undefined;
-  const material = {
-    kty: text("kty"),
-    n: text("n"),
-    e: text("e"),
-    crv: text("crv"),
-    x: text("x"),
-    y: text("y"),
-  };
-  const key = publicKey(
-    Object.fromEntries(Object.entries(material).filter(([, value]) => value !== undefined)),
-  );
-  return key === undefined ? undefined : { id: text("kid"), key, algorithm: text("alg") };
+  const key = readPublicJwk(entry);
+  const text = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+  return key === undefined ? undefined : { id: text(kid), key, algorithm: text(alg) };
+}
+
+/** The public key that an entry holds, whatever it is for; undefined where it is of a kind that is not taken. */
+export function readPublicJwk(entry: Readonly<Record<string, unknown>>): KeyObject | undefined {
+  const material = ["kty", "n", "e", "crv", "x", "y"].map((name) => [name, memberOf(entry, name)] as const);
+  return publicKey(Object.fromEntries(material.filter(([, value]) => typeof value === "string")));
 }
 
 function publicKey(jwk: Record<string, unknown>): KeyObject | undefined {

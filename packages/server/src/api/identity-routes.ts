@@ -12,7 +12,7 @@ import { checked } from "./checked.ts";
 import { ApiRefusal, type Call, type Route } from "./router.ts";
 
 export type AuthorityRequest =
-  | { readonly verb: "prepare"; readonly kind: "x509" | "jwt" }
+  | { readonly verb: "prepare"; readonly kind: "x509" | "jwt" | "wit" }
   | { readonly verb: "activate"; readonly authority: string; readonly isForced: boolean }
   | { readonly verb: "taint" | "revoke"; readonly authority: string };
 
@@ -63,7 +63,7 @@ export function identityRoutes(ports: () => IdentityPorts | undefined): readonly
   ];
 }
 
-const prepareSchema = z.strictObject({ kind: z.enum(["x509", "jwt"]) });
+const prepareSchema = z.strictObject({ kind: z.enum(["x509", "jwt", "wit"]) });
 const activateSchema = z.strictObject({ force: z.boolean() });
 const emptySchema = z.strictObject({});
 const checkSchema = z.strictObject({

@@ -25,7 +25,7 @@ export interface SvidInput {
   readonly id: string;
   readonly time: Instant;
   readonly change: "issue" | "refuse";
-  readonly document: "X.509-SVID" | "JWT-SVID";
+  readonly document: "X.509-SVID" | "JWT-SVID" | "WIT-SVID";
   readonly agent?: string | undefined;
   readonly spiffeId?: string | undefined;
   readonly authority?: string | undefined;

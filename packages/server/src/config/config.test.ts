@@ -60,6 +60,7 @@ describe("settings", () => {
     const words = ["--data", "/d", "--trust-domain", "lab", "--x509-svid-ttl", "60", "--jwt-svid-ttl", "30"];
     const given = readConfig(words, environment);
     expect([given.trustDomain, given.svidLives]).toEqual(["lab", { x509: 60_000, jwt: 30_000 }]);
+    expect([config.hasWitSvids, readConfig([...words, "--wit-svid"], {}).hasWitSvids]).toEqual([false, true]);
     for (const text of ["0", "86401", "1h", ""])
       expect(() => readConfig(["--data", "/d", "--x509-svid-ttl", text], {})).toThrow("--x509-svid-ttl");
   });

@@ -57,6 +57,8 @@ export interface Config {
   /** Milliseconds for which an identity document holds. */
   readonly svidLives: { readonly x509: number; readonly jwt: number };
   /** Where remote agents come in; absent: nowhere. */
+  /** Whether WIT-SVIDs are issued. */
+  readonly hasWitSvids: boolean;
   readonly gatewayListen: { readonly host: string; readonly port: number } | undefined;
   /** Where the trust bundle is published for other trust domains; absent: nowhere. */
   readonly bundleEndpoint:
@@ -95,6 +97,7 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "parent-authority-key": { type: "string" },
       "x509-svid-ttl": { type: "string" },
       "jwt-svid-ttl": { type: "string" },
+      "wit-svid": { type: "boolean" },
       "gateway-listen": { type: "string" },
       "bundle-endpoint-listen": { type: "string" },
       "bundle-endpoint-certificate": { type: "string" },
@@ -130,6 +133,7 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       x509: seconds("x509-svid-ttl", values["x509-svid-ttl"] ?? "3600", 86_400),
       jwt: seconds("jwt-svid-ttl", values["jwt-svid-ttl"] ?? "300", 86_400),
     },
+    hasWitSvids: values["wit-svid"] ?? false,
     answerTimeout: seconds("answer-timeout", values["answer-timeout"] ?? "600", 999_999),
     silenceTimeout: seconds("silence-timeout", values["silence-timeout"] ?? "300", 999_999),
     metricsListen: listenAddress(values["metrics-listen"]),

@@ -18,7 +18,8 @@ function authority(generation: number, state: StoredAuthority["state"], more: Pa
 const settled = authority(1, "active", { kind: "jwt", notAfter: START + 100 * AUTHORITY_LIFE });
 const states = (all: readonly StoredAuthority[]) =>
   all.map(({ generation, state }) => `${generation} ${state}`);
-const due = (all: readonly StoredAuthority[], now: number) => nextDue([settled, ...all], now);
+const due = (all: readonly StoredAuthority[], now: number) =>
+  nextDue([settled, ...all], now, ["jwt", "x509"]);
 
 describe("an operator's wish about authorities", () => {
   const all = [

@@ -9,7 +9,7 @@ import { ok, refuse, type Result } from "../kernel/result.ts";
 import type { StoredAuthority } from "../store/authority-store.ts";
 
 export type AuthorityKind = StoredAuthority["kind"];
-export const AUTHORITY_KINDS: readonly AuthorityKind[] = ["jwt", "x509"];
+export const AUTHORITY_KINDS: readonly AuthorityKind[] = ["jwt", "wit", "x509"];
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
@@ -115,13 +115,17 @@ export type Due =
   | { readonly verb: "activate"; readonly authority: StoredAuthority }
   | { readonly verb: "retire"; readonly authorities: readonly StoredAuthority[] };
 
-/** What time asks for next; undefined where nothing is due. */
-export function nextDue(all: readonly StoredAuthority[], now: number): Due | undefined {
+/** What time asks for next; undefined where nothing is due. Of kinds that are not `kept` none follows the last. */
+export function nextDue(
+  all: readonly StoredAuthority[],
+  now: number,
+  kept: readonly AuthorityKind[],
+): Due | undefined {
   const ended = all.filter((each) => isPublished(each) && now >= each.notAfter + KEPT_AFTER_END);
-  const gone = ended.filter(({ state }) => state !== "active");
+  const gone = ended.filter(({ kind, state }) => state !== "active" || !kept.includes(kind));
   if (gone.length > 0)
     return { verb: "retire", authorities: gone.map((each) => changed(each, "revoked", now)) };
-  for (const kind of AUTHORITY_KINDS) {
+  for (const kind of kept) {
     const due = dueOf(all, kind, now);
     if (due !== undefined) return due;
   }

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createPrivateKey, createPublicKey, randomBytes, X509Certificate } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  type webcrypto,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from "node:crypto";
 import { inspect } from "node:util";
 import { calculateJwkThumbprint } from "jose";
 import { beforeEach, describe, expect, it } from "vitest";
 import { verifyJwtSvid } from "@postern/identity/jwt-svid";
 import { parseSpiffeId, type SpiffeId } from "@postern/identity/spiffe-id";
+import { verifyWitSvid } from "@postern/identity/wit-svid";
 import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
 import { masterKey } from "../keys/master-key.ts";
 import { ecdsaSigningKey, type StoredKey } from "../keys/signing-keys.ts";
@@ -229,6 +237,57 @@ describe("a rotation", () => {
       "the disk is full",
     );
     expect(issuer.bundle.x509Authorities).toHaveLength(1);
+  });
+});
+
+describe("WIT-SVIDs", () => {
+  const witParts = (): IssuerParts => ({ ...parts(), hasWit: true });
+  const challenge = randomBytes(32);
+  const verify = (issuer: Issuer, { token, privateKey }: ReturnType<Issuer["issueWit"]>) => {
+    const jwk = JSON.parse(privateKey.expose("sign").toString()) as webcrypto.JsonWebKey;
+    const key = createPrivateKey({ key: jwk, format: "jwk" });
+    const signature = sign("sha256", challenge, { key, dsaEncoding: "ieee-p1363" });
+    return verifyWitSvid(token, { signed: challenge, signature }, () => issuer.bundle, clock.now());
+  };
+
+  it("are not issued, and no authority for them can be made, where they were not asked for", async () => {
+    const issuer = await Issuer.open(parts());
+    expect(() => issuer.issueWit(ID)).toThrow("no wit authority is active");
+    expect(await issuer.change({ verb: "prepare", kind: "wit" }, 7)).toMatchObject({ ok: false });
+    expect([states(issuer), issuer.bundle.witAuthorities]).toEqual([
+      ["jwt-1 active", "x509-1 active"],
+      undefined,
+    ]);
+  });
+
+  it("belong to the key that goes with them, also where its scalar begins with zeros", async () => {
+    const issuer = await Issuer.open(witParts());
+    for (let round = 0; round < 600; round++)
+      expect(verify(issuer, issuer.issueWit(ID))).toMatchObject({ ok: true, value: { id: ID } });
+    expect(inspect(issuer.issueWit(ID))).not.toContain('"d"');
+  });
+
+  it("have authorities of their own, with names of their own, that rotate like the others", async () => {
+    const issuer = await Issuer.open(witParts());
+    expect(states(issuer)).toEqual(["jwt-1 active", "wit-1 active", "x509-1 active"]);
+    expect(issuer.bundle.witAuthorities?.[0]?.id).not.toBe(issuer.bundle.jwtAuthorities[0]?.id);
+    const before = issuer.issueWit(ID);
+    await issuer.change({ verb: "prepare", kind: "wit" }, 7);
+    await issuer.change({ verb: "activate", authority: "wit-2", isForced: true }, 7);
+    await issuer.change({ verb: "taint", authority: "wit-1" }, 7);
+    expect([verify(issuer, before).ok, issuer.issueWit(ID).authority]).toEqual([true, "wit-2"]);
+    await issuer.change({ verb: "revoke", authority: "wit-1" }, 7);
+    expect(verify(issuer, before)).toEqual({ ok: false, reason: "authority_unknown" });
+  });
+
+  it("leave nothing behind for good where they are no longer wanted", async () => {
+    await Issuer.open(witParts());
+    const issuer = await Issuer.open(parts());
+    expect(issuer.bundle.witAuthorities).toHaveLength(1);
+    clock.time += AUTHORITY_LIFE + 24 * HOUR;
+    await issuer.tend();
+    expect(issuer.bundle.witAuthorities).toBeUndefined();
+    expect(states(issuer).filter((each) => each.startsWith("wit"))).toEqual(["wit-1 revoked"]);
   });
 });
 

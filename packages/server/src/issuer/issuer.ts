@@ -33,9 +33,11 @@ import {
   type JwtSvid,
   signJwtSvid,
   signX509ForKey,
+  signWitSvid,
   signX509Svid,
   type SvidLives,
   writeAuthority,
+  type WitSvid,
   writeAuthorityBelow,
   type X509Svid,
 } from "./signer.ts";
@@ -46,6 +48,8 @@ export interface IssuerParts {
   readonly authorities: AuthorityStore;
   /** The key of this name, made and sealed at the first call. */
   signingKey(name: string): Promise<EcdsaSigningKey>;
+  /** Absent: this server issues no WIT-SVIDs, and keeps no authority for them. */
+  readonly hasWit?: boolean;
   /** Signs the authorities for X.509-SVIDs; absent where they sign themselves. */
   readonly parent?: ParentAuthority | undefined;
   readonly clock: Clock;
@@ -131,6 +135,15 @@ export class Issuer {
     return signJwtSvid(this.#signerOf("jwt", id), id, audience, lives.jwt, clock.now());
   }
 
+  issueWit(id: SpiffeId): WitSvid {
+    const { lives, clock } = this.#parts;
+    return signWitSvid(this.#signerOf("wit", id), id, lives.x509, clock.now());
+  }
+
+  get #kinds(): readonly AuthorityKind[] {
+    return AUTHORITY_KINDS.filter((kind) => kind !== "wit" || this.#parts.hasWit === true);
+  }
+
   #signerOf(kind: AuthorityKind, id: SpiffeId): ActiveAuthority {
     if (id.trustDomain !== this.trustDomain)
       throw new Fault(
@@ -164,6 +177,7 @@ export class Issuer {
   }
 
   async #prepare(kind: AuthorityKind, all: readonly StoredAuthority[]): Promise<Change> {
+    if (!this.#kinds.includes(kind)) return refuse("no WIT-SVIDs are issued: start with --wit-svid");
     const generation = nextGeneration(all, kind);
     if (!generation.ok) return generation;
     const next = await this.#newAuthority(kind, generation.value);
@@ -175,7 +189,7 @@ export class Issuer {
     const { trustDomain, clock, parent } = this.#parts;
     const spec = { trustDomain, kind, generation };
     const key = await this.#keyOf(spec);
-    if (kind === "jwt" || parent === undefined) return ok(writeAuthority(spec, key, clock.now()));
+    if (kind !== "x509" || parent === undefined) return ok(writeAuthority(spec, key, clock.now()));
     const signed = await writeAuthorityBelow(parent, spec, key, clock.now());
     return signed.ok ? signed : refuse(`the parent authority has not signed: ${signed.reason}`);
   }
@@ -188,7 +202,7 @@ export class Issuer {
   tend(): Promise<void> {
     return this.#alone(async () => {
       for (let round = 0; round < MOST_ATTEMPTS; round++) {
-        if (nextDue(this.#state.all, this.#parts.clock.now()) === undefined) return;
+        if (nextDue(this.#state.all, this.#parts.clock.now(), this.#kinds) === undefined) return;
         const done = await this.#apply((all) => this.#decideDue(all));
         // Somebody else did it in the meantime.
         if (!done.ok) return;
@@ -198,7 +212,7 @@ export class Issuer {
 
   async #decideDue(all: readonly StoredAuthority[]): Promise<Change> {
     const now = this.#parts.clock.now();
-    const due = nextDue(all, now);
+    const due = nextDue(all, now, this.#kinds);
     if (due === undefined) return refuse("nothing is due");
     switch (due.verb) {
       case "prepare":

@@ -14,13 +14,14 @@ import {
   writeSvidAuthority,
   writeX509Svid,
 } from "@postern/identity/svid-certificate";
+import { writeWitSvid } from "@postern/identity/wit-svid";
 import type { TrustBundle } from "@postern/identity/trust-bundle";
 import type { EcdsaSigningKey } from "../keys/signing-keys.ts";
 import type { StoredAuthority } from "../store/authority-store.ts";
 import { ok, refuse, type Result } from "../kernel/result.ts";
 import type { ParentAuthority } from "./parent-authority.ts";
 import { authorityName, AUTHORITY_LIFE, isPublished, REFRESH_HINT } from "./authority-life.ts";
-import { newSvidKey } from "./svid-key.ts";
+import { newJwkSvidKey, newSvidKey } from "./svid-key.ts";
 
 /** Clocks of others may be behind ours. */
 const BACKDATED = 10_000;
@@ -49,6 +50,12 @@ export interface JwtSvid {
   readonly token: string;
   readonly authority: string;
   readonly expiresAt: number;
+}
+
+/** Bound to a key that only its workload is given. */
+export interface WitSvid extends JwtSvid {
+  /** JWK (RFC 7517). */
+  readonly privateKey: Secret;
 }
 
 /** With what all of its documents have in common, computed once. */
@@ -102,12 +109,12 @@ export function writeAuthority(
   const { trustDomain, kind } = spec;
   const commonName = commonNameOf(key.spki);
   const published =
-    kind === "jwt"
-      ? key.spki
-      : writeSvidAuthority(
+    kind === "x509"
+      ? writeSvidAuthority(
           { trustDomain, commonName, publicKey: key.spki, serial: newSerial(), ...validity },
           key.sign,
-        );
+        )
+      : key.spki;
   return { ...spec, state: "prepared", published, ...validity, createdAt: now, changedAt: now };
 }
 
@@ -189,6 +196,19 @@ export function signJwtSvid(
   return { id, token, authority: authorityName(stored), expiresAt };
 }
 
+export function signWitSvid(
+  { id: authorityId, key, stored }: ActiveAuthority,
+  id: SpiffeId,
+  life: number,
+  now: number,
+): WitSvid {
+  const expiresAt = endOf(stored, life, now);
+  const { publicKey, privateKey } = newJwkSvidKey();
+  const spec = { spiffeId: id.uri, publicKey, issuedAt: now, expiresAt, authorityId };
+  const token = writeWitSvid(spec, key.signJose);
+  return { id, token, privateKey, authority: authorityName(stored), expiresAt };
+}
+
 /** A document must not outlive what signed it: nobody could verify it any more. */
 function endOf({ notAfter, ...authority }: StoredAuthority, life: number, now: number): number {
   if (now >= notAfter)
@@ -214,19 +234,21 @@ export function bundleOf(
   epoch: number,
 ): TrustBundle {
   const published = authorities.filter(isPublished);
+  const wit = published.filter(({ kind }) => kind === "wit");
   return {
     trustDomain,
     x509Authorities: withoutRepeats(published.filter(({ kind }) => kind === "x509")).map(certificateOf),
-    jwtAuthorities: published
-      .filter(({ kind }) => kind === "jwt")
-      .map(({ published: spki }) => ({
-        id: jwtAuthorityId(spki),
-        key: createPublicKey({ key: spki, format: "der", type: "spki" }),
-      })),
+    jwtAuthorities: published.filter(({ kind }) => kind === "jwt").map(tokenAuthority),
+    ...(wit.length > 0 && { witAuthorities: wit.map(tokenAuthority) }),
     sequence: BigInt(epoch),
     refreshHint: REFRESH_HINT,
   };
 }
+
+const tokenAuthority = ({ published: spki }: StoredAuthority) => ({
+  id: jwtAuthorityId(spki),
+  key: createPublicKey({ key: spki, format: "der", type: "spki" }),
+});
 
 /** One root may be the parent of several. */
 const withoutRepeats = (authorities: readonly StoredAuthority[]): readonly StoredAuthority[] => [

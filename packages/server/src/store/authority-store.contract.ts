@@ -55,13 +55,13 @@ export function authorityStoreContract(makePlace: () => Promise<EmptyPlace>): vo
     });
 
     test("trust domains and kinds are apart, and the epoch counts the changes of all", async () => {
-      const jwt = authority({ kind: "jwt" });
+      const [jwt, wit] = [authority({ kind: "jwt" }), authority({ kind: "wit" })];
       const { epoch } = await authorities().snapshot("corp");
-      await authorities().put([authority(), jwt], epoch);
+      await authorities().put([authority(), wit, jwt], epoch);
       await authorities().put([authority({ trustDomain: "lab" })], epoch + 1);
       expect(await authorities().snapshot("corp")).toEqual({
         epoch: epoch + 2,
-        authorities: [jwt, authority()],
+        authorities: [jwt, wit, authority()],
       });
       expect((await authorities().snapshot("lab")).authorities).toEqual([authority({ trustDomain: "lab" })]);
       expect((await given.store.epochs()).authorities).toBe(epoch + 2);

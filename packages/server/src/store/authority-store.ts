@@ -4,11 +4,11 @@ import type { Instant } from "../kernel/clock.ts";
 
 export interface StoredAuthority {
   readonly trustDomain: string;
-  readonly kind: "x509" | "jwt";
+  readonly kind: "x509" | "jwt" | "wit";
   /** 1 for the first of its kind, one more for each that follows. */
   readonly generation: number;
   readonly state: "prepared" | "active" | "old" | "tainted" | "revoked";
-  /** What others are given: a certificate for `x509`, a SubjectPublicKeyInfo for `jwt`; DER. */
+  /** What others are given: a certificate for `x509`, a SubjectPublicKeyInfo for `jwt` and `wit`; DER. */
   readonly published: Buffer;
   /**
    * Where a parent has signed it: its own certificate and those between it and `published`, which is the parent's root then; DER, one

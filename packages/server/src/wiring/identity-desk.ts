@@ -40,7 +40,7 @@ import type { Storage } from "./open-storage.ts";
 import type { SvidJudge } from "./remote-agents/remote-caller.ts";
 
 export interface IdentityParts {
-  readonly config: Pick<Config, "parentAuthority" | "trustDomain" | "svidLives">;
+  readonly config: Pick<Config, "hasWitSvids" | "parentAuthority" | "trustDomain" | "svidLives">;
   readonly storage: Storage;
   readonly clock: Clock;
   readonly log: Log;
@@ -70,6 +70,7 @@ export class IdentityDesk {
     const { clock, log } = parts;
     this.#api = new WorkloadApi<RunPeer | NodePeer>({
       issuer,
+      wit: parts.config.hasWitSvids ? issuer : undefined,
       standingProblem: (id) => {
         const standing = standingOf(id, this.#source());
         return standing.ok ? undefined : standing.reason;
@@ -94,7 +95,7 @@ export class IdentityDesk {
 
   /** Undefined where no trust domain is set: then no identities are issued. */
   static async open(parts: IdentityParts): Promise<IdentityDesk | undefined> {
-    const { trustDomain, svidLives, parentAuthority: parent } = parts.config;
+    const { hasWitSvids, trustDomain, svidLives, parentAuthority: parent } = parts.config;
     if (trustDomain === undefined) return undefined;
     const problem = trustDomainProblem(trustDomain);
     if (problem !== undefined) throw new Error(`--trust-domain ${trustDomain}: ${problem}`);
@@ -103,6 +104,7 @@ export class IdentityDesk {
     const issuer = await Issuer.open({
       trustDomain,
       lives: svidLives,
+      hasWit: hasWitSvids,
       authorities: store.authorities,
       signingKey: (name) => ecdsaSigningKey(name, store.keys, keys.current),
       parent: parent && parentAuthority(parent.certificate, parentKeyFile(parent.key)),

@@ -6,7 +6,12 @@
  * heard for too long is none, because a key that was taken back must end. Bundles are never merged.
  */
 import type { ResourceOf } from "@postern/contract";
-import { parseTrustBundle, strangerIn, type TrustBundle } from "@postern/identity/trust-bundle";
+import {
+  type JwtAuthority,
+  parseTrustBundle,
+  strangerIn,
+  type TrustBundle,
+} from "@postern/identity/trust-bundle";
 import type { Clock, Instant } from "../../kernel/clock.ts";
 import type { Log } from "../../kernel/log.ts";
 import { ok, refuse, type Result } from "../../kernel/result.ts";
@@ -178,11 +183,12 @@ function isSame(before: Result<TrustBundle, string>, after: Result<TrustBundle, 
   const [a, b] = [before.value, after.value];
   return (
     a.x509Authorities.length === b.x509Authorities.length &&
-    a.jwtAuthorities.length === b.jwtAuthorities.length &&
     a.x509Authorities.every(({ der }, index) => der.equals(b.x509Authorities[index]!.der)) &&
-    a.jwtAuthorities.every(({ id, key }, index) => {
-      const other = b.jwtAuthorities[index]!;
-      return id === other.id && key.equals(other.key);
-    })
+    areSame(a.jwtAuthorities, b.jwtAuthorities) &&
+    areSame(a.witAuthorities ?? [], b.witAuthorities ?? [])
   );
 }
+
+const areSame = (before: readonly JwtAuthority[], after: readonly JwtAuthority[]): boolean =>
+  before.length === after.length &&
+  before.every(({ id, key }, index) => id === after[index]!.id && key.equals(after[index]!.key));

@@ -2,7 +2,7 @@
 /** The messages of the SPIFFE Workload API (its workloadapi.proto), by field number. */
 import { printTrustBundle, type TrustBundle } from "@postern/identity/trust-bundle";
 import { trustDomainUri } from "@postern/identity/spiffe-id";
-import type { JwtSvid, X509Svid } from "../signer.ts";
+import type { JwtSvid, WitSvid, X509Svid } from "../signer.ts";
 import {
   doubleField,
   field,
@@ -49,6 +49,21 @@ export const jwtBundlesResponse = (bundles: readonly TrustBundle[]): Buffer =>
 /** `JWTSVIDResponse` */
 export const jwtSvidResponse = ({ id, token }: JwtSvid): Buffer =>
   field(1, Buffer.concat([field(1, id.uri), field(2, token)]));
+
+/** `WITSVIDResponse`. `privateKey`: JWK; it is part of the answer, so the answer is a secret. */
+export const witSvidResponse = ({ id, token }: WitSvid, privateKey: Buffer): Buffer =>
+  field(1, Buffer.concat([field(1, id.uri), field(2, token), field(3, privateKey)]));
+
+/** `WITBundlesResponse`. A foreign trust domain without WIT-SVIDs is left out; the own one is always there. */
+export const witBundlesResponse = ([own, ...foreign]: readonly TrustBundle[]): Buffer =>
+  Buffer.concat(
+    [own!, ...foreign.filter(({ witAuthorities }) => witAuthorities !== undefined)].map((bundle) =>
+      mapField(1, trustDomainUri(bundle.trustDomain), printTrustBundle(bundle, "wit")),
+    ),
+  );
+
+/** `WITSVIDRequest`, its one field: the ID asked for, empty for whatever there is; throws `ProtobufError`. */
+export const readWitSvidRequest = (message: Buffer): string => lastText(readFields(message), 1);
 
 /** `ValidateJWTSVIDResponse` */
 export const validateResponse = (spiffeId: string, claims: Readonly<Record<string, unknown>>): Buffer =>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { createPrivateKey, type KeyObject, sign, type webcrypto } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
@@ -10,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { NOW, testTrustDomain } from "@postern/identity/svid.fixture";
 import { parseSpiffeId } from "@postern/identity/spiffe-id";
 import type { TrustBundle } from "@postern/identity/trust-bundle";
+import { verifyWitSvid } from "@postern/identity/wit-svid";
 import { verifyX509Svid } from "@postern/identity/verify-x509-svid";
 import { silentLog } from "../../kernel/log.ts";
 import { ok, refuse, type Result } from "../../kernel/result.ts";
@@ -19,13 +21,21 @@ import {
   activeAuthority,
   bundleOf,
   signJwtSvid,
+  signWitSvid,
   signX509Svid,
   writeAuthority,
 } from "../signer.ts";
 import { signingKey } from "../signing-key.fixture.ts";
 import { encodeLiterally } from "./hpack.ts";
 import { field, readFields } from "@postern/identity/protobuf";
-import { type Denial, type Entitlement, renewAfter, WorkloadApi, type WorkloadPeer } from "./workload-api.ts";
+import {
+  type Denial,
+  type Entitlement,
+  renewAfter,
+  WorkloadApi,
+  type WorkloadApiParts,
+  type WorkloadPeer,
+} from "./workload-api.ts";
 
 const idOf = (text: string) => {
   const id = parseSpiffeId(text);
@@ -36,17 +46,18 @@ const idOf = (text: string) => {
 let folder: string;
 let server: Server;
 let api: WorkloadApi<WorkloadPeer>;
+let parts: WorkloadApiParts<WorkloadPeer>;
 let answer: Result<Entitlement, Denial>;
 let standing: string | undefined;
 let recorded: string[];
 let isAuditBroken: boolean;
 let bundle: TrustBundle;
-let authorities: Map<"x509" | "jwt", ActiveAuthority>;
+let authorities: Map<StoredAuthority["kind"], ActiveAuthority>;
 let lives: { x509: number; jwt: number };
 let clients: ClientHttp2Session[];
 let sockets: Socket[];
 
-function newAuthority(kind: "x509" | "jwt", generation: number) {
+function newAuthority(kind: StoredAuthority["kind"], generation: number) {
   const key = signingKey();
   return activeAuthority(writeAuthority({ trustDomain: "corp", kind, generation }, key, NOW), key);
 }
@@ -66,13 +77,15 @@ beforeEach(async () => {
   authorities = new Map([
     ["x509", newAuthority("x509", 1)],
     ["jwt", newAuthority("jwt", 1)],
+    ["wit", newAuthority("wit", 1)],
   ]);
   publish(1);
   const record = async (text: string) => {
     if (isAuditBroken) throw new Error("the disk is full");
     recorded.push(text);
   };
-  api = new WorkloadApi<WorkloadPeer>({
+  parts = {
+    wit: { issueWit: (id) => signWitSvid(authorities.get("wit")!, id, lives.x509, NOW) },
     issuer: {
       trustDomain: "corp",
       get bundle() {
@@ -87,7 +100,8 @@ beforeEach(async () => {
     clock: { now: () => NOW },
     log: silentLog,
     chance: () => 0.5,
-  });
+  };
+  api = new WorkloadApi(parts);
   server = createServer({ pauseOnConnect: true }, (socket) =>
     api.accept(socket, { identify: async () => answer }),
   );
@@ -174,7 +188,7 @@ const part = (message: Buffer, ...numbers: number[]): Buffer =>
 const issue = (spiffeId = "spiffe://corp/one") =>
   signJwtSvid(authorities.get("jwt")!, idOf(spiffeId), ["api"], lives.jwt, NOW).token;
 
-const METHODS = ["FetchX509SVID", "FetchX509Bundles", "FetchJWTBundles"];
+const METHODS = ["FetchX509SVID", "FetchX509Bundles", "FetchJWTBundles", "FetchWITSVID", "FetchWITBundles"];
 const REQUESTS: Readonly<Record<string, () => Buffer>> = {
   FetchJWTSVID: () => jwtRequest(["api"]),
   ValidateJWTSVID: () => validateRequest("api", issue()),
@@ -198,7 +212,7 @@ describe("a call", () => {
     const { status, stream } = callOf(method);
     const headers = await once(stream, "response").then(([each]) => each as Record<string, string>);
     expect([await status, headers["grpc-message"]]).toEqual(["7", "no identity issued"]);
-    expect(recorded).toEqual([expect.stringMatching(/^no (X\.509|JWT)-SVID: no_agent_matches$/)]);
+    expect(recorded).toEqual([expect.stringMatching(/^no (X\.509|JWT|WIT)-SVID: no_agent_matches$/)]);
   });
 
   it.each(ALL)("W5: of %s is unavailable where it cannot be said who calls", async (method) => {
@@ -206,7 +220,7 @@ describe("a call", () => {
     expect(await callOf(method).status).toBe("14");
   });
 
-  it.each(["FetchX509SVID", "FetchJWTSVID"])(
+  it.each(["FetchX509SVID", "FetchJWTSVID", "FetchWITSVID"])(
     "of %s is unavailable while nothing can be written to the log",
     async (method) => {
       isAuditBroken = true;
@@ -221,7 +235,10 @@ describe("a call", () => {
     ["Nothing", "12"],
     ["constructor", "12"],
   ])("W4: of %s is not implemented", async (method, status) => {
+    api.close();
+    api = new WorkloadApi({ ...parts, wit: undefined });
     expect(await call(method).status).toBe(status);
+    expect(recorded).toEqual([]);
   });
 
   it("is refused where it is no gRPC", async () => {
@@ -416,7 +433,91 @@ describe("FetchJWTSVID", () => {
   });
 });
 
+describe("FetchWITSVID", () => {
+  const readSvid = (message: Buffer) => {
+    const [id, token, key] = [1, 2, 3].map((number) => part(message, 1, number).toString());
+    return {
+      id,
+      token: token!,
+      privateKey: createPrivateKey({ key: JSON.parse(key!) as webcrypto.JsonWebKey, format: "jwk" }),
+    };
+  };
+  const challenge = Buffer.alloc(32, 7);
+  const verify = (token: string, key: KeyObject) => {
+    const signature = sign("sha256", challenge, { key, dsaEncoding: "ieee-p1363" });
+    return verifyWitSvid(token, { signed: challenge, signature }, () => bundle, NOW);
+  };
+
+  it.each([
+    ["an ID that is none", field(1, "spiffe://corp/"), "3"],
+    ["bytes that are no request", Buffer.from("0a05", "hex"), "3"],
+    ["the ID of somebody else", field(1, "spiffe://corp/two"), "7"],
+  ])("is refused with %s", async (_, request, status) => {
+    const { status: answered, waitingMessages } = call("FetchWITSVID", request);
+    expect([await answered, waitingMessages()]).toEqual([status, 0]);
+    expect(recorded).toEqual(status === "7" ? ["no WIT-SVID: asked for spiffe://corp/two"] : []);
+  });
+
+  it("gives a token with the key that it is bound to, both new each time, and says so in the log", async () => {
+    const { next } = call("FetchWITSVID", field(1, "spiffe://corp/one"));
+    const first = readSvid(await next());
+    expect(first.id).toBe("spiffe://corp/one");
+    expect(verify(first.token, first.privateKey)).toMatchObject({
+      ok: true,
+      value: { id: { uri: "spiffe://corp/one" }, expiresAt: NOW + 3_600_000 },
+    });
+    api.pushAll();
+    const second = readSvid(await next());
+    expect(verify(second.token, first.privateKey)).toEqual({ ok: false, reason: "proof_wrong" });
+    expect(verify(second.token, second.privateKey).ok).toBe(true);
+    expect(recorded).toEqual(Array(2).fill("WIT-SVID spiffe://corp/one by wit-1"));
+  });
+
+  it("comes again from the next authority, and ends, denied, as soon as its agent is cut off", async () => {
+    const { next, status, waitingMessages } = call("FetchWITSVID");
+    const before = readSvid(await next());
+    authorities.set("wit", newAuthority("wit", 2));
+    publish(2);
+    api.pushAll();
+    const after = readSvid(await next());
+    expect(verify(before.token, before.privateKey)).toEqual({ ok: false, reason: "authority_unknown" });
+    expect(verify(after.token, after.privateKey).ok).toBe(true);
+    api.reconsider();
+    answer = refuse({ kind: "not_entitled", reason: "agent_cut" });
+    api.reconsider();
+    expect([await status, waitingMessages()]).toEqual(["7", 0]);
+    expect(recorded.slice(1)).toEqual(["WIT-SVID spiffe://corp/one by wit-2", "no WIT-SVID: agent_cut"]);
+  });
+
+  it("is renewed at half of its life", async () => {
+    lives = { x509: 100, jwt: 100 };
+    const { next } = call("FetchWITSVID");
+    expect(readSvid(await next()).token).not.toBe(readSvid(await next()).token);
+  });
+
+  it("has bundles of its own, in which no key of another use stands, and none of who has no WIT-SVIDs", async () => {
+    const federated = [testTrustDomain("partner.example").bundle];
+    answer = ok({ agent: "one", id: idOf("spiffe://corp/one"), federated });
+    const message = await call("FetchWITBundles").next();
+    expect(readFields(message).get(1)).toHaveLength(1);
+    expect(part(message, 1, 1).toString()).toBe("spiffe://corp");
+    const { keys } = JSON.parse(part(message, 1, 2).toString()) as { keys: { use: string; kid: string }[] };
+    expect(keys.map(({ use, kid }) => [use, kid])).toEqual([["wit-svid", bundle.witAuthorities?.[0]?.id]]);
+  });
+});
+
 describe("ValidateJWTSVID", () => {
+  it("takes no WIT-SVID", async () => {
+    const { token, privateKey } = signWitSvid(
+      authorities.get("wit")!,
+      idOf("spiffe://corp/one"),
+      60_000,
+      NOW,
+    );
+    privateKey.wipe();
+    expect(await call("ValidateJWTSVID", validateRequest("api", token)).status).toBe("3");
+  });
+
   it("W13: is refused for a token of somebody else, for another audience, or of an agent that was cut off", async () => {
     const forged = signJwtSvid(newAuthority("jwt", 1), idOf("spiffe://corp/one"), ["api"], 1000, NOW).token;
     for (const request of [

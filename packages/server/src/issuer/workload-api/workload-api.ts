@@ -18,11 +18,13 @@ import {
   readJwtSvidRequest,
   readValidateRequest,
   validateResponse,
+  witBundlesResponse,
   x509BundlesResponse,
   x509SvidResponse,
 } from "./messages.ts";
 import { ProtobufError } from "@postern/identity/protobuf";
 import { discoveryMethods, type Issued } from "./sds.ts";
+import { fetchWitSvid, type WitIssuer } from "./wit-svid.ts";
 import { type OpenStream, serveStream } from "./serve-stream.ts";
 
 /** What the caller is entitled to, now. */
@@ -46,7 +48,7 @@ export interface WorkloadPeer {
 }
 
 export interface IssuedDocument {
-  readonly document: "X.509-SVID" | "JWT-SVID";
+  readonly document: "X.509-SVID" | "JWT-SVID" | "WIT-SVID";
   readonly authority: string;
   readonly expiresAt: number;
   readonly serial?: string;
@@ -54,6 +56,8 @@ export interface IssuedDocument {
 }
 
 export interface WorkloadApiParts<Peer extends WorkloadPeer> {
+  /** Absent: the WIT-SVID profile is not implemented (Workload API §7). */
+  readonly wit?: WitIssuer | undefined;
   readonly issuer: {
     readonly trustDomain: string;
     readonly bundle: TrustBundle;
@@ -93,6 +97,21 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
       FetchJWTBundles: (call, peer) => this.#fetchBundles(call, peer, "JWT-SVID", jwtBundlesResponse),
       ValidateJWTSVID: (call, peer) => this.#validateJwtSvid(call, peer),
     };
+    const { wit } = parts;
+    if (wit !== undefined) {
+      const source = {
+        entitled: (peer: Peer) => this.#entitled(peer, "WIT-SVID"),
+        recordIssued: (...facts: Parameters<WorkloadApiParts<Peer>["recordIssued"]>) =>
+          this.#recorded(parts.recordIssued(...facts)),
+        recordRefused: (peer: Peer, reason: string) =>
+          this.#recorded(parts.recordRefused(peer, "WIT-SVID", reason)),
+        renewIn: (expiresAt: number) => renewAfter(expiresAt - parts.clock.now(), parts.chance()),
+        ...{ stateOf, streams: this.#streams, wit },
+      };
+      methods["FetchWITSVID"] = (call, peer) => fetchWitSvid(call, peer, source);
+      methods["FetchWITBundles"] = (call, peer) =>
+        this.#fetchBundles(call, peer, "WIT-SVID", witBundlesResponse);
+    }
     const discovery = discoveryMethods<Peer>({
       streams: this.#streams,
       entitled: async (peer) => {

@@ -7,6 +7,7 @@ import type { Announce } from "./epochs.ts";
 import { compareText, type Database, type Tables, toBuffer } from "./tables.ts";
 
 const AREA = "authorities";
+const KINDS: readonly StoredAuthority["kind"][] = ["jwt", "wit", "x509"];
 const STATES: readonly StoredAuthority["state"][] = ["prepared", "active", "old", "tainted", "revoked"];
 
 export function sqlAuthorityStore(db: Database, announce: Announce): AuthorityStore {
@@ -75,11 +76,12 @@ async function putOne(db: Database, authority: StoredAuthority): Promise<void> {
 
 function toAuthority(row: Selectable<Tables["authorities"]>): StoredAuthority {
   const state = STATES.find((known) => known === row.state);
-  if (state === undefined || (row.kind !== "x509" && row.kind !== "jwt"))
+  const kind = KINDS.find((known) => known === row.kind);
+  if (state === undefined || kind === undefined)
     throw new Fault("internal_error", `authority ${row.kind}-${row.generation} is stored in an unknown form`);
   return {
     trustDomain: row.trust_domain,
-    kind: row.kind,
+    kind,
     generation: row.generation,
     state,
     published: toBuffer(row.published),

@@ -222,6 +222,31 @@ const parentAuthorities: Migration = {
   statements: ({ bytes }) => [`alter table authorities add column chain ${bytes}`],
 };
 
+/** SQLite changes a check in no other way than by a new table. */
+const witAuthorities: Migration = {
+  name: "authorities for WIT-SVIDs",
+  statements: ({ bytes, bigint, tableOptions }) => [
+    `create table authorities_of_all_kinds (
+       trust_domain text not null,
+       kind text not null check (kind in ('x509', 'jwt', 'wit')),
+       generation ${bigint} not null,
+       state text not null check (state in ('prepared', 'active', 'old', 'tainted', 'revoked')),
+       published ${bytes} not null,
+       not_before ${bigint} not null,
+       not_after ${bigint} not null,
+       created_at ${bigint} not null,
+       changed_at ${bigint} not null,
+       chain ${bytes},
+       primary key (trust_domain, kind, generation)
+     ) ${tableOptions}`,
+    `insert into authorities_of_all_kinds
+       select trust_domain, kind, generation, state, published, not_before, not_after, created_at, changed_at, chain
+       from authorities`,
+    `drop table authorities`,
+    `alter table authorities_of_all_kinds rename to authorities`,
+  ],
+};
+
 /** Version n of the schema is the n-th entry, counted from 1. */
 export const MIGRATIONS: readonly Migration[] = [
   firstTables,
@@ -234,4 +259,5 @@ export const MIGRATIONS: readonly Migration[] = [
   grants,
   posture,
   parentAuthorities,
+  witAuthorities,
 ];

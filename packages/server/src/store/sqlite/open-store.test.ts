@@ -169,6 +169,35 @@ describe("the embedded store on disk", () => {
     expect(readFileSync(file)).toEqual(before);
   });
 
+  test("authorities of a database from before WIT-SVIDs are all there afterwards, and one for these fits in", async () => {
+    const at = MIGRATIONS.findIndex(({ name }) => name === "authorities for WIT-SVIDs");
+    const times = { notBefore: 1, notAfter: 2, createdAt: 3, changedAt: 4 };
+    const jwt = { trustDomain: "corp", kind: "jwt", generation: 2, state: "old", ...times } as const;
+    const stored = [
+      { ...jwt, published: Buffer.from([1, 2]) },
+      { ...jwt, kind: "x509", published: Buffer.from([3]), chain: Buffer.from([4]) } as const,
+    ];
+    const store = await open();
+    await store.authorities.put(stored, (await store.authorities.snapshot("corp")).epoch);
+    await store.close();
+    const database = new DatabaseSync(file);
+    database.exec(`
+      create table before_wit (trust_domain text not null, kind text not null check (kind in ('x509', 'jwt')),
+        generation integer not null, state text not null, published blob not null, not_before integer not null,
+        not_after integer not null, created_at integer not null, changed_at integer not null, chain blob,
+        primary key (trust_domain, kind, generation)) strict;
+      insert into before_wit select * from authorities;
+      drop table authorities;
+      alter table before_wit rename to authorities;
+      delete from schema_migrations where version > ${at};`);
+    database.close();
+    const later = await open();
+    const { authorities, epoch } = await later.authorities.snapshot("corp");
+    expect(authorities).toEqual(stored);
+    expect(await later.authorities.put([{ ...stored[0]!, kind: "wit" }], epoch)).toBe(true);
+    await later.close();
+  });
+
   test("after a refused start the folder is free again", async () => {
     mkdirSync(file);
     await expect(open()).rejects.toThrow("is not a plain file");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign as signBytes } from "node:crypto";
 import { writeJwtSvid } from "@postern/identity/jwt-svid";
+import { writeWitSvid } from "@postern/identity/wit-svid";
 import { gatewayId } from "@postern/identity/spiffe-id";
 import type { TrustBundle } from "@postern/identity/trust-bundle";
 import { bundleOf, handMade, NOW, testSvid, testTrustDomain } from "@postern/identity/svid.fixture";
@@ -20,6 +21,7 @@ const stranger = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const bundle: TrustBundle = {
   ...corp.bundle,
   jwtAuthorities: [{ id: "k", key: createPublicKey(pair.privateKey) }],
+  witAuthorities: [{ id: "k", key: createPublicKey(pair.privateKey) }],
 };
 
 const agents = new Map([
@@ -58,6 +60,27 @@ function tokenOf({
   return writeJwtSvid({ spiffeId: id, audience, issuedAt: NOW, expiresAt, authorityId: "k" }, (bytes) =>
     signBytes("sha256", bytes, { ...signing, dsaEncoding: "ieee-p1363" }),
   );
+}
+
+const joseSign = (bytes: Buffer) =>
+  signBytes("sha256", bytes, { key: pair.privateKey, dsaEncoding: "ieee-p1363" });
+
+/** By the very key that tokens are believed by. */
+const witOf = () =>
+  writeWitSvid(
+    {
+      ...{ spiffeId: ID, publicKey: pair.publicKey.export({ type: "spki", format: "der" }) },
+      ...{ issuedAt: NOW, expiresAt: NOW + 300_000, authorityId: "k" },
+    },
+    joseSign,
+  );
+
+function boundToken(): string {
+  const [wit = "", good = ""] = [witOf(), tokenOf()].map((each) => each.split(".")[1]);
+  const decode = (part: string) => JSON.parse(Buffer.from(part, "base64url").toString()) as object;
+  const claims = JSON.stringify({ ...decode(wit), ...decode(good) });
+  const signed = `${tokenOf().split(".")[0]}.${Buffer.from(claims).toString("base64url")}`;
+  return `${signed}.${joseSign(Buffer.from(signed)).toString("base64url")}`;
 }
 
 const asBearer = (token: string): HeaderList => [["authorization", `Bearer ${token}`]];
@@ -161,6 +184,9 @@ describe("a token", () => {
     ["that has ended", asBearer(tokenOf({ expiresAt: NOW })), "expired"],
     ["of another trust domain", asBearer(tokenOf({ id: "spiffe://other/a" })), "trust_domain_unknown"],
     ["that no agent has", asBearer(tokenOf({ id: "spiffe://corp/none" })), "agent_unknown"],
+    ["that is a WIT-SVID", asBearer(witOf()), "token_type_refused"],
+    ["that is a WIT-SVID, for a proxy", asProxy(witOf()), "token_type_refused"],
+    ["that is bound to a key and says it is a JWT-SVID", asBearer(boundToken()), "token_bound_to_key"],
     ["that is junk for a proxy", [["proxy-authorization", "Bearer junk"]], "token_malformed"],
     ["that is sent twice to a proxy", [...asProxy(tokenOf()), ...asProxy(tokenOf())], "token_repeated"],
     [
