@@ -2,6 +2,7 @@
 /** A gRPC client over a Unix socket, for tests: plain HTTP/2, so that `npm test` needs no package and no network. */
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 
 /** Fields of bytes of a message by number, in order; others are passed over. */
 export function fieldsOf(message: Buffer): Map<number, Buffer[]> {
@@ -44,8 +45,12 @@ export interface CallEvents {
 export class WorkloadClient {
   readonly #session: ClientHttp2Session;
 
-  constructor(socketPath: string) {
-    const open = (): Socket => connect(socketPath);
+  /** `secure`: with TLS in the socket, as brokers come in. */
+  constructor(socketPath: string, secure?: ConnectionOptions) {
+    const open = (): Socket =>
+      secure === undefined
+        ? connect(socketPath)
+        : connectTls({ path: socketPath, ALPNProtocols: ["h2"], ...secure });
     this.#session = connectHttp2("http://localhost", { createConnection: open });
     this.#session.on("error", () => {});
   }

@@ -26,7 +26,7 @@ X: X.509-SVID. J: JWT-SVID. B: trust bundle. F: federation. W: Workload Endpoint
 
 ${table(["rule", "level", "says", "tested"], rules)}
 
-Without a row: WIT-SVIDs, which are issued with \`--wit-svid\` only, and the Broker API, which is not there. Both are still incubating.
+Without a row: WIT-SVIDs, which are issued with \`--wit-svid\` only, and the Broker API, which is there with \`--broker-socket\` only. Both are still incubating.
 
 ## The client library
 

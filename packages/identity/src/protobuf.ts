@@ -53,8 +53,14 @@ export const mapField = (number: number, key: string, value: Buffer | string): B
 /** Nothing that is meant has a tenth of it; a field takes two bytes, and an object of many more here. */
 const MOST_FIELDS = 10_000;
 
-/** Fields of bytes by number, in order; others are passed over, as a reader of an older definition must. */
-export function readFields(message: Buffer): ReadonlyMap<number, readonly Buffer[]> {
+/**
+ * Fields of bytes by number, in order; others are passed over, as a reader of an older definition must. Whole numbers
+ * go to `numbers`, of a field that stands several times the last.
+ */
+export function readFields(
+  message: Buffer,
+  numbers?: Map<number, number>,
+): ReadonlyMap<number, readonly Buffer[]> {
   const fields = new Map<number, Buffer[]>();
   let count = 0;
   let at = 0;
@@ -73,8 +79,10 @@ export function readFields(message: Buffer): ReadonlyMap<number, readonly Buffer
     const number = Math.floor(tag / 8);
     const type = tag % 8;
     if (number === 0 || number >= 2 ** 29) throw new ProtobufError("a field without a number");
-    if (type === VARINT) readVarint();
-    else if (type === FIXED64 || type === FIXED32) at += type === FIXED64 ? 8 : 4;
+    if (type === VARINT) {
+      const value = readVarint();
+      numbers?.set(number, value);
+    } else if (type === FIXED64 || type === FIXED32) at += type === FIXED64 ? 8 : 4;
     else if (type === LENGTH) {
       const length = readVarint();
       if (length > message.length - at) throw new ProtobufError("a field is cut off");

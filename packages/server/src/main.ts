@@ -207,8 +207,11 @@ async function start(config: Config, log: Log): Promise<RunningServer> {
     identities: identity,
     federatedBundle: (name: string) => federation.get(name),
   };
+  const isInRun = (pid: number): boolean => runs.list().some((run) => run.has(pid));
   if (identity !== undefined && config.workloadApiSocket !== undefined)
-    await identity.serveNode(config.workloadApiSocket, (pid) => runs.list().some((run) => run.has(pid)));
+    await identity.serveNode(config.workloadApiSocket, isInRun);
+  if (identity !== undefined && own !== undefined && config.brokers !== undefined)
+    await identity.serveBrokers(config.brokers, own, isInRun);
   const bundleEndpoint =
     identity === undefined || own === undefined
       ? undefined

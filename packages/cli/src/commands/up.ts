@@ -24,7 +24,14 @@ const TIMES = ["max-snapshot-age", "answer-timeout", "silence-timeout"];
 const APPROVALS = ["approvals-listen", "approvals-webhook", "approvals-signing-secret"];
 const TELEMETRY = ["metrics-listen", "otlp-endpoint", "log-level"];
 const FACTS = ["geoip-file", "public-address"];
-const IDENTITY = ["trust-domain", "x509-svid-ttl", "jwt-svid-ttl", "gateway-listen", "workload-api-socket"];
+const IDENTITY = [
+  "trust-domain",
+  "x509-svid-ttl",
+  "jwt-svid-ttl",
+  "gateway-listen",
+  "workload-api-socket",
+  "broker-socket",
+];
 const PARENT_AUTHORITY = ["parent-authority-certificate", "parent-authority-key"];
 const BUNDLE_ENDPOINT = ["bundle-endpoint-listen", "bundle-endpoint-certificate", "bundle-endpoint-key"];
 
@@ -83,6 +90,17 @@ export const up: Command = {
       type: "string",
       value: "PATH",
       help: "serve the SPIFFE Workload API there for local processes and containers outside of runs (default: in runs only)",
+    },
+    "broker-socket": {
+      type: "string",
+      value: "PATH",
+      help: "serve the SPIFFE Broker API there: those of --broker get identities on behalf of local processes (default: nowhere)",
+    },
+    broker: {
+      type: "string",
+      value: "ID",
+      multiple: true,
+      help: "SPIFFE ID of who may use the Broker API; may be repeated",
     },
     "gateway-listen": {
       type: "string",
@@ -185,6 +203,7 @@ export const up: Command = {
       ...APPROVALS,
     ])
       if (typeof flags[name] === "string") words.push(`--${name}`, flags[name]);
+    for (const id of listFlag(flags["broker"])) words.push("--broker", id);
     for (const name of listFlag(flags["gateway-name"])) words.push("--gateway-name", name);
     for (const network of listFlag(flags["approvals-webhook-network"]))
       words.push("--approvals-webhook-network", network);

@@ -35,6 +35,8 @@ export interface SvidInput {
   readonly expiresAt?: Instant | undefined;
   readonly run?: string | undefined;
   readonly pid?: number | undefined;
+  /** SPIFFE ID of who has asked on behalf of the process. */
+  readonly broker?: string | undefined;
   /** Of the evidence that it was given for. */
   readonly attestationId?: string | undefined;
   /** Why not. */
@@ -82,6 +84,7 @@ export function svidEvent(input: SvidInput): AuditEvent {
       attestation_id: text(input.attestationId, 64),
       audience: input.audience === undefined ? undefined : texts(input.audience, 16),
       authority: text(input.authority),
+      broker: text(input.broker, 2048),
       change: input.change,
       document: input.document,
       expires_at: quantity(input.expiresAt),

@@ -13,6 +13,25 @@ describe("settings", () => {
     expect(() => readConfig(words, {})).toThrow();
   });
 
+  it.each([
+    [["--broker-socket", "/s"]],
+    [["--broker", "spiffe://corp/proxy"]],
+    [["--broker-socket", "s", "--broker", "spiffe://corp/proxy"]],
+    ...["corp/proxy", "spiffe://corp", "spiffe://other/proxy", "spiffe://corp/postern/gateway", "", "*"].map(
+      (id) => [["--broker-socket", "/s", "--broker", id]],
+    ),
+  ])("let nobody act for others by %j", (words) => {
+    expect(() => readConfig(["--data", "/d", "--trust-domain", "corp", ...words], {})).toThrow();
+  });
+
+  it("let those act for others who are named, in the own trust domain", () => {
+    const words = ["--data", "/d", "--broker-socket", "unix:///s", "--broker", "spiffe://corp/proxy"];
+    expect(() => readConfig(words, {})).toThrow("--trust-domain");
+    const brokers = { path: "/s", ids: ["spiffe://corp/proxy"] };
+    expect(readConfig([...words, "--trust-domain", "corp"], {}).brokers).toEqual(brokers);
+    expect(readConfig(["--data", "/d"], {}).brokers).toBe(undefined);
+  });
+
   it("take the command line before the environment, and defaults last", () => {
     const environment = { POSTERN_MASTER_KEY: "env:A" };
     expect(readConfig(["--data", "/d"], environment).masterKey).toBe("env:A");

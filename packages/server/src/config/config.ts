@@ -3,6 +3,7 @@
 import { isIP } from "node:net";
 import { isAbsolute, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { isReserved, parseSpiffeId } from "@postern/identity/spiffe-id";
 import { LOG_LEVELS, type LogLevel } from "../kernel/log.ts";
 
 /** Where a listener of our own stands. */
@@ -52,6 +53,8 @@ export interface Config {
   readonly trustDomain: string | undefined;
   /** Where local processes outside of runs find the Workload API; absent: nowhere. */
   readonly workloadApiSocket: string | undefined;
+  /** Where brokers ask on behalf of local processes, and who is one; absent: nowhere, nobody. */
+  readonly brokers: { readonly path: string; readonly ids: readonly string[] } | undefined;
   /** PEM files of who signs the authorities of the trust domain; else they sign themselves. */
   readonly parentAuthority: { readonly certificate: string; readonly key: string } | undefined;
   /** Milliseconds for which an identity document holds. */
@@ -93,6 +96,8 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
       "strict-audit": { type: "boolean" },
       "trust-domain": { type: "string" },
       "workload-api-socket": { type: "string" },
+      "broker-socket": { type: "string" },
+      broker: { type: "string", multiple: true },
       "parent-authority-certificate": { type: "string" },
       "parent-authority-key": { type: "string" },
       "x509-svid-ttl": { type: "string" },
@@ -126,7 +131,12 @@ export function readConfig(words: readonly string[], environment: NodeJS.Process
     isBudgetUrlVisible: values["budget-url"] !== undefined,
     maxSnapshotAge: seconds("max-snapshot-age", values["max-snapshot-age"] ?? "60", 999_999),
     trustDomain: values["trust-domain"] ?? environment["POSTERN_TRUST_DOMAIN"],
-    workloadApiSocket: workloadApiSocket(values["workload-api-socket"]),
+    workloadApiSocket: socketPath("workload-api-socket", values["workload-api-socket"]),
+    brokers: brokers(
+      socketPath("broker-socket", values["broker-socket"]),
+      values.broker ?? [],
+      values["trust-domain"] ?? environment["POSTERN_TRUST_DOMAIN"],
+    ),
     parentAuthority: parentAuthority(values["parent-authority-certificate"], values["parent-authority-key"]),
     svidLives: {
       // A sixth of an authority's life, which is what is left when the next one takes over.
@@ -246,11 +256,29 @@ function addressAndPort(text: string): { host: string; port: number } | undefine
 }
 
 /** As `SPIFFE_ENDPOINT_SOCKET` has it, or the path alone. */
-function workloadApiSocket(text: string | undefined): string | undefined {
+function socketPath(flag: string, text: string | undefined): string | undefined {
   if (text === undefined) return undefined;
   const path = text.replace(/^unix:\/\//, "");
   if (isAbsolute(path)) return path;
-  throw new Error("give --workload-api-socket as an absolute path");
+  throw new Error(`give --${flag} as an absolute path`);
+}
+
+/** Whoever is named here may act for others: by whole IDs only, of the own trust domain, and never by silence. */
+function brokers(
+  path: string | undefined,
+  ids: readonly string[],
+  trustDomain: string | undefined,
+): { path: string; ids: readonly string[] } | undefined {
+  if (path === undefined && ids.length === 0) return undefined;
+  if (path === undefined || ids.length === 0)
+    throw new Error("give --broker-socket and at least one --broker together");
+  if (trustDomain === undefined) throw new Error("--broker-socket needs a --trust-domain");
+  for (const text of ids) {
+    const id = parseSpiffeId(text);
+    if (!id.ok || id.value.path === "" || isReserved(id.value) || id.value.trustDomain !== trustDomain)
+      throw new Error(`give --broker as the SPIFFE ID of a workload of ${trustDomain}`);
+  }
+  return { path, ids };
 }
 
 function publicAddress(text: string | undefined): string | undefined {

@@ -34,9 +34,16 @@ import { refuse, type Result } from "../kernel/result.ts";
 import { ecdsaSigningKey } from "../keys/signing-keys.ts";
 import { entitlementOf, remoteStandingOf, type StandingSource, standingOf } from "./agent-identity.ts";
 import type { Entitled } from "./attest-desk.ts";
+import {
+  type BrokeredPeer,
+  type BrokerEndpoint,
+  type BrokerSettings,
+  openBrokerEndpoint,
+} from "./broker-endpoint.ts";
 import { issueIdentity } from "./issue-identity.ts";
 import { ContainerEngines, NodePeer } from "./node-workloads.ts";
 import type { Storage } from "./open-storage.ts";
+import type { OwnSvid } from "./own-svid.ts";
 import type { SvidJudge } from "./remote-agents/remote-caller.ts";
 
 export interface IdentityParts {
@@ -60,25 +67,28 @@ const TEND_EVERY = 60_000;
 export class IdentityDesk {
   readonly issuer: Issuer;
   readonly #parts: IdentityParts;
-  readonly #api: WorkloadApi<RunPeer | NodePeer>;
+  readonly #api: WorkloadApi<RunPeer | NodePeer | BrokeredPeer>;
+  readonly #engines: ContainerEngines;
   #nodeSocket: NodeSocket | undefined;
+  #brokers: BrokerEndpoint | undefined;
   readonly #timer: NodeJS.Timeout;
 
   private constructor(parts: IdentityParts, issuer: Issuer) {
     this.#parts = parts;
     this.issuer = issuer;
     const { clock, log } = parts;
-    this.#api = new WorkloadApi<RunPeer | NodePeer>({
+    this.#engines = new ContainerEngines(clock);
+    this.#api = new WorkloadApi<RunPeer | NodePeer | BrokeredPeer>({
       issuer,
       wit: parts.config.hasWitSvids ? issuer : undefined,
       standingProblem: (id) => {
         const standing = standingOf(id, this.#source());
         return standing.ok ? undefined : standing.reason;
       },
-      recordIssued: ({ run, pid }, { agent, id }, issued) =>
-        this.record({ change: "issue", run, pid, agent, spiffeId: id.uri, ...issued }),
-      recordRefused: ({ run, pid }, document, reason) =>
-        this.record({ change: "refuse", run, pid, document, reasons: [reason] }),
+      recordIssued: ({ broker, run, pid }, { agent, id }, issued) =>
+        this.record({ change: "issue", broker, run, pid, agent, spiffeId: id.uri, ...issued }),
+      recordRefused: ({ broker, run, pid }, document, reason) =>
+        this.record({ change: "refuse", broker, run, pid, document, reasons: [reason] }),
       clock,
       log,
       chance: Math.random,
@@ -126,11 +136,22 @@ export class IdentityDesk {
 
   /** Serves it on one socket for processes of this machine that no run was opened for. */
   async serveNode(path: string, isInRun: (pid: number) => boolean): Promise<void> {
-    const engines = new ContainerEngines(this.#parts.clock);
     this.#nodeSocket = await NodeSocket.open({
       ...{ path, isInRun, log: this.#parts.log },
       onConnection: (socket, caller) =>
-        this.#api.accept(socket, new NodePeer(caller, engines, () => this.#source())),
+        this.#api.accept(socket, new NodePeer(caller, this.#engines, () => this.#source())),
+    });
+  }
+
+  /** Serves the Broker API to those who may ask on behalf of such processes. */
+  async serveBrokers(
+    settings: BrokerSettings,
+    own: OwnSvid,
+    isInRun: (pid: number) => boolean,
+  ): Promise<void> {
+    this.#brokers = await openBrokerEndpoint(settings, {
+      ...{ own, isInRun, answers: this.#api.answers, engines: this.#engines, log: this.#parts.log },
+      ...{ judge: () => this.judge(), source: () => this.#source(), record: this.record },
     });
   }
 
@@ -203,6 +224,7 @@ export class IdentityDesk {
   close(): void {
     clearInterval(this.#timer);
     this.#nodeSocket?.close();
+    this.#brokers?.close();
     this.#api.close();
   }
 
@@ -223,6 +245,7 @@ export class IdentityDesk {
 
 class RunPeer implements WorkloadPeer {
   readonly run: string;
+  readonly broker = undefined;
   /** Known once it was identified. */
   pid: number | undefined;
   readonly #pending: PendingCaller;

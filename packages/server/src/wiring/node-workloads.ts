@@ -70,6 +70,7 @@ export class ContainerEngines {
 
 export class NodePeer implements WorkloadPeer {
   readonly run = undefined;
+  readonly broker = undefined;
   /** Known once it was identified. */
   pid: number | undefined;
   readonly #caller: NodeCaller;

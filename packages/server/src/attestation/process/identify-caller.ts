@@ -126,6 +126,23 @@ export async function identifyUnixCaller(
   return typeof facts === "string" ? refuse(facts) : ok(callerFacts(search.run, "unix", [facts]));
 }
 
+/**
+ * A process that somebody else names by its number: whoever has the number now. Nobody who gets it later, as long as
+ * `stillHolds` is asked.
+ */
+export async function identifyNamedProcess(
+  bounds: CallerBounds,
+  pid: number,
+  asker: string,
+): Promise<Result<CallerFacts, { readonly isGone: boolean; readonly reason: string }>> {
+  await turns.take(asker);
+  const facts = readFacts(pid, bounds, () => true);
+  if (facts === "let-go") return refuse({ isGone: true, reason: "there is no such process" });
+  return typeof facts === "string"
+    ? refuse({ isGone: false, reason: facts })
+    : ok(callerFacts(undefined, "unix", [facts]));
+}
+
 function readFacts(
   pid: number,
   { strangerProblem, hashes }: CallerBounds,

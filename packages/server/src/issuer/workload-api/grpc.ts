@@ -18,6 +18,7 @@ import { AuthorityShim } from "./authority-shim.ts";
 export const STATUS = {
   ok: 0,
   invalidArgument: 3,
+  notFound: 5,
   permissionDenied: 7,
   resourceExhausted: 8,
   unimplemented: 12,
@@ -29,10 +30,13 @@ export type Status = (typeof STATUS)[keyof typeof STATUS];
 /** The end of a call with another status than `ok`; the message is for the peer. */
 export class CallError extends Error {
   readonly status: Status;
+  /** A `google.rpc.Status` that says more. */
+  readonly details: Buffer | undefined;
 
-  constructor(status: Status, message: string) {
+  constructor(status: Status, message: string, details?: Buffer) {
     super(message);
     this.status = status;
+    this.details = details;
   }
 }
 
@@ -49,7 +53,7 @@ export interface Call {
   readonly isEnded: boolean;
   /** Sends one message; false where the peer has not taken the earlier ones yet. */
   send(message: Buffer): boolean;
-  end(status: Status, message?: string): void;
+  end(status: Status, message?: string, details?: Buffer): void;
   /** When the peer is ready for more, and when the call is over, for whatever reason. */
   onReady(listener: () => void): void;
   onEnd(listener: () => void): void;
@@ -126,7 +130,7 @@ export class GrpcServer<Peer> {
       if (!call.isEnded) await method(call, peer);
     };
     run().catch((error: unknown) => {
-      if (error instanceof CallError) return call.end(error.status, error.message);
+      if (error instanceof CallError) return call.end(error.status, error.message, error.details);
       this.#log.write("error", "workload API call failed", faultFields(error));
       call.end(STATUS.internal, "the server failed; its log says more");
     });
@@ -239,13 +243,14 @@ class Http2Call implements Call {
 
   #trailers: Record<string, string> = {};
 
-  end(status: Status, message = ""): void {
+  end(status: Status, message = "", details?: Buffer): void {
     if (this.isEnded) return;
     this.#isEnded = true;
     this.#trailers = {
       "grpc-status": String(status),
       // "Status-Message": percent-encoded, so that it stays one line of ASCII.
       ...(message === "" ? {} : { "grpc-message": encodeURIComponent(message).replaceAll("%20", " ") }),
+      ...(details && { "grpc-status-details-bin": details.toString("base64").replaceAll("=", "") }),
     };
     // Status and headers together where nothing was sent yet ("Trailers-Only").
     if (this.#stream.headersSent) return void this.#stream.end();

@@ -92,12 +92,12 @@ export interface JwtSvidRequest {
 
 const MOST_AUDIENCES = 50;
 
-/** `JWTSVIDRequest`; throws `ProtobufError`. */
-export function readJwtSvidRequest(message: Buffer): JwtSvidRequest {
+/** `JWTSVIDRequest`, whose fields may stand behind others; throws `ProtobufError`. */
+export function readJwtSvidRequest(message: Buffer, first = 1): JwtSvidRequest {
   const fields = readFields(message);
-  const audience = (fields.get(1) ?? []).map(readText);
+  const audience = (fields.get(first) ?? []).map(readText);
   if (audience.length > MOST_AUDIENCES) throw new ProtobufError("too many audiences");
-  return { audience, spiffeId: lastText(fields, 2) };
+  return { audience, spiffeId: lastText(fields, first + 1) };
 }
 
 export interface ValidateRequest {

@@ -15,6 +15,7 @@ import { type Call, CallError, GrpcServer, type Method, STATUS } from "./grpc.ts
 import {
   jwtBundlesResponse,
   jwtSvidResponse,
+  type JwtSvidRequest,
   readJwtSvidRequest,
   readValidateRequest,
   validateResponse,
@@ -36,8 +37,11 @@ export interface Entitlement {
 }
 
 export interface Denial {
-  /** `unavailable`: it cannot be said who it is; asking again may help (Workload Endpoint §6). */
-  readonly kind: "not_entitled" | "unavailable";
+  /**
+   * `unavailable`: it cannot be said who it is; asking again may help (Workload Endpoint §6). `gone`: of a workload that
+   * a broker has named, and that is not there (Broker API §4.8).
+   */
+  readonly kind: "not_entitled" | "unavailable" | "gone";
   /** For the log; the caller is told nothing but the kind. */
   readonly reason: string;
 }
@@ -78,6 +82,14 @@ export interface WorkloadApiParts<Peer extends WorkloadPeer> {
 /** Some five milliseconds of signing. */
 const STREAMS_PER_TURN = 64;
 
+/** For whoever may ask on behalf of a workload: `peer` stands for that one, and streams are kept as its own are. */
+export interface Answers<Peer> {
+  readonly x509Svid: Method<Peer>;
+  readonly x509Bundles: Method<Peer>;
+  readonly jwtBundles: Method<Peer>;
+  jwtSvid(call: Call, peer: Peer, request: JwtSvidRequest): Promise<void>;
+}
+
 /** Workload Endpoint §4, against requests that a workload can be talked into. */
 const SECURITY_HEADER = "workload.spiffe.io";
 
@@ -88,13 +100,25 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
   /** Of pushes to everybody. */
   #round = 0;
 
+  readonly answers: Answers<Peer> = {
+    x509Svid: (call, peer) => this.#fetchX509Svid(call, peer),
+    x509Bundles: (call, peer) => this.#fetchBundles(call, peer, "X.509-SVID", x509BundlesResponse),
+    jwtBundles: (call, peer) => this.#fetchBundles(call, peer, "JWT-SVID", jwtBundlesResponse),
+    jwtSvid: (call, peer, request) => this.#giveJwtSvid(call, peer, request),
+  };
+
   constructor(parts: WorkloadApiParts<Peer>) {
     this.#parts = parts;
     const methods: Record<string, Method<Peer>> = {
-      FetchX509SVID: (call, peer) => this.#fetchX509Svid(call, peer),
-      FetchX509Bundles: (call, peer) => this.#fetchBundles(call, peer, "X.509-SVID", x509BundlesResponse),
-      FetchJWTSVID: (call, peer) => this.#fetchJwtSvid(call, peer),
-      FetchJWTBundles: (call, peer) => this.#fetchBundles(call, peer, "JWT-SVID", jwtBundlesResponse),
+      FetchX509SVID: this.answers.x509Svid,
+      FetchX509Bundles: this.answers.x509Bundles,
+      FetchJWTSVID: (call, peer) =>
+        this.#giveJwtSvid(
+          call,
+          peer,
+          parsed(() => readJwtSvidRequest(call.request)),
+        ),
+      FetchJWTBundles: this.answers.jwtBundles,
       ValidateJWTSVID: (call, peer) => this.#validateJwtSvid(call, peer),
     };
     const { wit } = parts;
@@ -133,7 +157,7 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
         ),
     });
     const workload = Object.entries(methods).map(
-      ([name, method]) => [`/SpiffeWorkloadAPI/${name}`, guarded(method)] as const,
+      ([name, method]) => [`/SpiffeWorkloadAPI/${name}`, guarded(SECURITY_HEADER, method)] as const,
     );
     this.#server = new GrpcServer(new Map([...workload, ...discovery.unary]), parts.log, discovery.streaming);
   }
@@ -174,6 +198,7 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
     if (identified.ok) return identified.value;
     const { kind, reason } = identified.reason;
     await this.#recorded(this.#parts.recordRefused(peer, document, reason));
+    if (kind === "gone") throw new CallError(STATUS.notFound, "there is no such workload");
     throw kind === "unavailable"
       ? new CallError(STATUS.unavailable, "who is calling cannot be found out at present")
       : new CallError(STATUS.permissionDenied, "no identity issued");
@@ -234,8 +259,7 @@ export class WorkloadApi<Peer extends WorkloadPeer> {
     });
   }
 
-  async #fetchJwtSvid(call: Call, peer: Peer): Promise<void> {
-    const { audience, spiffeId } = parsed(() => readJwtSvidRequest(call.request));
+  async #giveJwtSvid(call: Call, peer: Peer, { audience, spiffeId }: JwtSvidRequest): Promise<void> {
     if (audience.length === 0 || audience.includes(""))
       throw new CallError(STATUS.invalidArgument, "an audience is needed");
     const asked = spiffeId === "" ? undefined : parseSpiffeId(spiffeId);
@@ -298,15 +322,15 @@ const registeredClaims = (claims: Readonly<Record<string, unknown>>): Record<str
 export const renewAfter = (life: number, chance: number): number => (life / 2) * (0.9 + 0.2 * chance);
 
 /** Workload Endpoint §4: exactly once, exactly `true`. */
-function guarded<Peer>(method: Method<Peer>): Method<Peer> {
+export function guarded<Peer>(header: string, method: Method<Peer>): Method<Peer> {
   return (call, peer) => {
-    if (call.headers[SECURITY_HEADER] !== "true")
-      throw new CallError(STATUS.invalidArgument, `the header ${SECURITY_HEADER}: true is missing`);
+    if (call.headers[header] !== "true")
+      throw new CallError(STATUS.invalidArgument, `the header ${header}: true is missing`);
     return method(call, peer);
   };
 }
 
-function parsed<T>(read: () => T): T {
+export function parsed<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
