@@ -104,6 +104,21 @@ describe("a value", () => {
   });
 });
 
+it("looks in each body for what that request asked, whatever was asked before", async () => {
+  const body = Buffer.from(`{"a":1,"b":2}`);
+  const [a, b] = [["/a"], ["/b"]];
+  for (const [asked, other] of [
+    [a, "/b"],
+    [b, "/a"],
+    [a, "/b"],
+  ] as const) {
+    // oxlint-disable-next-line no-await-in-loop -- in this order
+    const facts = await valuesAt(body, asked);
+    expect(facts?.at(asked[0]!)?.raw.toString()).toBe(asked === a ? "1" : "2");
+    expect(() => facts?.at(other)).toThrow("nobody has looked");
+  }
+});
+
 it("a value that nobody has looked for is unknown, not absent", async () => {
   const compiled = compileCondition(
     condition("c", { kind: "request", body: [{ pointer: "/tools", absent: true }] }),

@@ -13,11 +13,44 @@ export function valuesAt(
   bytes: Buffer,
   pointers: readonly string[],
 ): BodyFacts | undefined | Promise<BodyFacts | undefined> {
-  const scan = new PointerScan(bytes, pointers);
+  const asked = askedOf(pointers);
+  const scan = new PointerScan(bytes, asked.top);
   const isJson = scanWhole(bytes, scan);
-  const factsOf = (is: boolean): BodyFacts | undefined =>
-    is && !scan.isAmbiguous ? { bytes, at: (pointer) => scan.at(pointer) } : undefined;
-  return isJson instanceof Promise ? isJson.then(factsOf) : factsOf(isJson);
+  return isJson instanceof Promise
+    ? isJson.then((is) => factsOf(is, bytes, scan, asked))
+    : factsOf(isJson, bytes, scan, asked);
+}
+
+/** Facts live as long as the request, the scan does not. */
+function factsOf(
+  isJson: boolean,
+  bytes: Buffer,
+  { found, isAmbiguous }: PointerScan,
+  { pointers }: Asked,
+): BodyFacts | undefined {
+  if (!isJson || isAmbiguous) return undefined;
+  const at = (pointer: string): BodyValue | undefined => {
+    // What was not looked for is not absent.
+    if (!pointers.has(pointer)) throw new Error(`nobody has looked for ${pointer}`);
+    return found?.get(pointer);
+  };
+  return { bytes, at };
+}
+
+interface Asked {
+  readonly pointers: ReadonlySet<string>;
+  /** The way to all of them. */
+  readonly top: Step;
+}
+
+/** By the list itself: those of conditions are made once. */
+const askedBefore = new WeakMap<readonly string[], Asked>();
+
+function askedOf(pointers: readonly string[]): Asked {
+  let asked = askedBefore.get(pointers);
+  if (asked === undefined)
+    askedBefore.set(pointers, (asked = { pointers: new Set(pointers), top: stepsTo(pointers) }));
+  return asked;
 }
 
 /** A step on the way to a pointer. */
@@ -51,14 +84,15 @@ function stepsTo(pointers: readonly string[]): Step {
   return top;
 }
 
+/** A value on the way. */
 interface Open {
-  readonly step: Step | undefined;
+  readonly step: Step;
   readonly start: number;
   readonly type: BodyValue["type"];
   /** Elements so far, of an array. */
   count: number;
   /** Members on the way that were met, of an object. */
-  readonly met: Set<string>;
+  met: Set<string> | undefined;
 }
 
 const TYPES = new Map<number, BodyValue["type"]>([
@@ -74,60 +108,54 @@ const TYPES = new Map<number, BodyValue["type"]>([
   ] as const),
 ]);
 
-const NONE: ReadonlySet<string> = new Set();
-
 class PointerScan extends JsonScan {
   isAmbiguous = false;
-  readonly #found = new Map<string, BodyValue>();
-  readonly #asked: ReadonlySet<string>;
+  found: Map<string, BodyValue> | undefined;
   readonly #json: Buffer;
   readonly #top: Step;
-  /** Values that have begun and not ended, the innermost last. */
-  readonly #open: Open[] = [];
+  /** Values that have begun and not ended, the innermost last; undefined for those that lead nowhere. */
+  readonly #open: (Open | undefined)[] = [];
   /** Where the key leads that was read last. */
   #next: Step | undefined;
 
-  constructor(json: Buffer, pointers: readonly string[]) {
+  constructor(json: Buffer, top: Step) {
     super(json);
-    [this.#json, this.#top, this.#asked] = [json, stepsTo(pointers), new Set(pointers)];
-  }
-
-  /** What was not looked for is not absent. */
-  at(pointer: string): BodyValue | undefined {
-    if (!this.#asked.has(pointer)) throw new Error(`nobody has looked for ${pointer}`);
-    return this.#found.get(pointer);
+    [this.#json, this.#top] = [json, top];
   }
 
   protected onKey(start: number, end: number): void {
     this.#next = undefined;
-    const { step, met } = this.#open.at(-1)!;
+    const around = this.#open.at(-1);
     // Folding may change the length, and six bytes for a character is the longest way to write it.
-    if (step === undefined || end - start - 2 > (step.longest + 2) * 18) return;
-    const key = JSON.parse(this.#json.toString("utf8", start, end)) as string;
+    if (around === undefined || end - start - 2 > (around.step.longest + 2) * 18) return;
+    const { step } = around;
+    const key = this.keyAt(start, end);
     const token = step.folded.get(folded(key));
     if (token === undefined) return;
-    if (met.has(token) || !step.below.has(key)) this.isAmbiguous = true;
-    met.add(token);
+    around.met ??= new Set();
+    if (around.met.has(token) || !step.below.has(key)) this.isAmbiguous = true;
+    around.met.add(token);
     this.#next = step.below.get(key);
   }
 
   protected onValue(start: number, byte: number): void {
-    const type = TYPES.get(byte) ?? "number";
     const around = this.#open.at(-1);
-    const step = around === undefined ? this.#top : this.#stepInto(around);
+    const step = this.#open.length === 0 ? this.#top : around && this.#stepInto(around);
     this.#next = undefined;
-    const met = step === undefined ? (NONE as Set<string>) : new Set<string>();
-    this.#open.push({ step, start, type, count: 0, met });
+    const type = TYPES.get(byte) ?? "number";
+    this.#open.push(step && { step, start, type, count: 0, met: undefined });
   }
 
   #stepInto(around: Open): Step | undefined {
     if (around.type === "object") return this.#next;
-    return around.step?.below.get(String(around.count++));
+    return around.step.below.get(String(around.count++));
   }
 
   protected onEnd(end: number): void {
-    const { step, start, type } = this.#open.pop()!;
-    if (step?.pointer !== undefined)
-      this.#found.set(step.pointer, { type, raw: this.#json.subarray(start, end) });
+    const ended = this.#open.pop();
+    if (ended?.step.pointer === undefined) return;
+    const { start, type } = ended;
+    this.found ??= new Map();
+    this.found.set(ended.step.pointer, { type, raw: this.#json.subarray(start, end) });
   }
 }

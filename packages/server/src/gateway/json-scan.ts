@@ -37,8 +37,10 @@ export abstract class JsonScan {
   #at = 0;
   /** Where this slice ends. */
   #stop = 0;
-  /** Set while a string is being read: what happens at its end. */
-  #ended: (() => void) | undefined;
+  /** Set while a string is being read: what it is. */
+  #reading: "key" | "value" | undefined;
+  /** Where it began. */
+  #from = 0;
   #expected: Expected = "value";
 
   constructor(json: Buffer) {
@@ -57,12 +59,18 @@ export abstract class JsonScan {
   /** The value that began last and has not ended yet has ended. */
   protected abstract onEnd(end: number): void;
 
+  /** What a key says that stands there, quotes included. */
+  protected keyAt(start: number, end: number): string {
+    const text = this.#json.toString("utf8", start + 1, end - 1);
+    return text.includes("\\") ? (JSON.parse(`"${text}"`) as string) : text;
+  }
+
   /** Reads about `bytes` more. */
   run(bytes: number): "more" | "done" | "invalid" {
     this.#stop = this.#at + bytes;
     while (this.#at < this.#stop) {
       const byte = this.#json[this.#at];
-      if (this.#ended !== undefined) {
+      if (this.#reading !== undefined) {
         if (byte === undefined || !this.#restOfString()) return "invalid";
         continue;
       }
@@ -95,18 +103,13 @@ export abstract class JsonScan {
   }
 
   #key(byte: number): boolean {
-    const start = this.#at;
-    if (byte !== QUOTE) return false;
-    return this.#string(() => {
-      this.onKey(start, this.#at);
-      this.#expected = "colon";
-    });
+    return byte === QUOTE && this.#string("key");
   }
 
   #anyValue(byte: number): boolean {
     this.onValue(this.#at, byte);
     if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) return this.#open(byte === OPEN_OBJECT);
-    if (byte === QUOTE) return this.#string(() => this.#valueEnded());
+    if (byte === QUOTE) return this.#string("value");
     if (!this.#scalar()) return false;
     this.#valueEnded();
     return true;
@@ -140,11 +143,19 @@ export abstract class JsonScan {
     return byte === COMMA;
   }
 
-  /** From the opening quote on; `ended` is called behind the closing one, maybe in a later slice. */
-  #string(ended: () => void): boolean {
-    this.#at++;
-    this.#ended = ended;
+  /** From the opening quote on; the closing one may stand in a later slice. */
+  #string(what: "key" | "value"): boolean {
+    this.#from = this.#at++;
+    this.#reading = what;
     return this.#restOfString();
+  }
+
+  #stringEnded(): void {
+    const what = this.#reading;
+    this.#reading = undefined;
+    if (what !== "key") return this.#valueEnded();
+    this.onKey(this.#from, this.#at);
+    this.#expected = "colon";
   }
 
   #restOfString(): boolean {
@@ -155,9 +166,7 @@ export abstract class JsonScan {
       const byte = json[at]!;
       if (byte === QUOTE) {
         this.#at = at + 1;
-        const ended = this.#ended!;
-        this.#ended = undefined;
-        ended();
+        this.#stringEnded();
         return true;
       }
       if (byte < 0x20) return false;

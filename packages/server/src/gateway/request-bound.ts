@@ -12,7 +12,7 @@ import type { ModelPrice } from "../budget/price.ts";
 import type { TokenBound } from "../budget/usage.ts";
 import { type Result, ok, refuse } from "../kernel/result.ts";
 import type { OperationMetering, ProfileMetering } from "../profiles/profile.ts";
-import { keyAnywhere, topLevelValues } from "./json-values.ts";
+import { keyAnywhere, type Values, valuesIn, type Wanted, wantedOf } from "./json-values.ts";
 import { type Refusal, refusal } from "./stages/refusal.ts";
 
 export interface Bounding {
@@ -26,14 +26,14 @@ export interface Bounding {
 export async function boundOf(body: Buffer, bounding: Bounding): Promise<Result<TokenBound, Refusal>> {
   const { metering, operation, price } = bounding;
   const { maxOutput = [], times, outside } = operation;
-  const values = await fieldsOf(body, [...maxOutput, ...times, ...outside]);
-  if (!values.ok) return values;
-  const there = (fields: readonly string[]): string[] => fields.filter((field) => values.value.has(field));
-  const limit = largest(values.value, maxOutput);
-  const answers = largest(values.value, times);
+  const looked = await lookedFor(body, soughtIn(metering, operation));
+  if (!looked.ok) return looked;
+  const { fields, key } = looked.value;
+  const limit = largest(fields, maxOutput);
+  const answers = largest(fields, times);
   if (!limit.ok) return limit;
   if (!answers.ok) return answers;
-  const brought = there(outside)[0] ?? (await keyAnywhere(body, metering.opaque));
+  const brought = outside.find((field) => fields.has(field)) ?? key;
   if (brought !== undefined && price?.maxInputTokens === undefined)
     return refuse(
       unbounded(
@@ -62,32 +62,63 @@ export const unbounded = (reason: string, detail: string): Refusal =>
 const ambiguous = (detail: string): Result<never, Refusal> =>
   refuse(refusal("request_malformed", detail, ["budget_field"]));
 
-/** Fields that are there and not null, as JSON; `a.b` is field `b` of the object in field `a`. */
-async function fieldsOf(
-  body: Buffer,
-  fields: readonly string[],
-): Promise<Result<ReadonlyMap<string, Buffer>, Refusal>> {
-  const found = new Map<string, Buffer>();
-  if (fields.length === 0) return ok(found);
+/** What is looked for in the bodies of an operation. `a.b` is field `b` of the object in field `a`. */
+interface Sought {
+  readonly fields: ReadonlySet<string>;
+  /** Those at the top, and keys anywhere. */
+  readonly top: Wanted;
+  /** By the field at the top that they are in. */
+  readonly inner: ReadonlyMap<string, Wanted>;
+}
+
+/** Of a profile and an operation of it, neither of which changes. */
+const soughtBefore = new WeakMap<ProfileMetering, WeakMap<OperationMetering, Sought>>();
+
+function soughtIn(metering: ProfileMetering, operation: OperationMetering): Sought {
+  let ofProfile = soughtBefore.get(metering);
+  if (ofProfile === undefined) soughtBefore.set(metering, (ofProfile = new WeakMap()));
+  let sought = ofProfile.get(operation);
+  if (sought === undefined) ofProfile.set(operation, (sought = soughtOf(metering, operation)));
+  return sought;
+}
+
+function soughtOf(
+  { opaque }: ProfileMetering,
+  { maxOutput = [], times, outside }: OperationMetering,
+): Sought {
+  const fields = [...maxOutput, ...times, ...outside];
   const heads = [...new Set(fields.map((field) => field.split(".")[0]!))];
-  const tops = await topLevelValues(body, heads);
+  const innerOf = (head: string): string[] =>
+    fields.filter((field) => field.startsWith(`${head}.`)).map((field) => field.slice(head.length + 1));
+  const inner = heads.map((head) => [head, innerOf(head)] as const).filter(([, names]) => names.length > 0);
+  return {
+    fields: new Set(fields),
+    top: wantedOf(heads, opaque),
+    inner: new Map(inner.map(([head, names]) => [head, wantedOf(names, [])])),
+  };
+}
+
+/** Fields that are there and not null, as JSON, and the first of the keys. */
+async function lookedFor(body: Buffer, { fields, top, inner }: Sought): Promise<Result<Values, Refusal>> {
+  if (fields.size === 0) return ok({ fields: new Map(), key: await keyAnywhere(body, top) });
+  const tops = await valuesIn(body, top);
   if (!tops.ok)
     return ambiguous("the body is no JSON object in which each field stands once, in one spelling");
-  for (const [head, json] of tops.value) {
+  const { key } = tops.value;
+  const found = new Map<string, Buffer>();
+  for (const [head, json] of tops.value.fields) {
     if (isNull(json)) continue;
-    if (fields.includes(head)) found.set(head, json);
-    const inner = fields
-      .filter((field) => field.startsWith(`${head}.`))
-      .map((field) => field.slice(head.length + 1));
-    if (inner.length === 0) continue;
+    if (fields.has(head)) found.set(head, json);
+    const wanted = inner.get(head);
+    if (wanted === undefined) continue;
     // One head after the other: there are one or two.
     // oxlint-disable-next-line no-await-in-loop
-    const below = await topLevelValues(json, inner);
+    const below = await valuesIn(json, wanted);
     if (!below.ok)
       return ambiguous(`\`${head}\` is no JSON object in which each field stands once, in one spelling`);
-    for (const [name, value] of below.value) if (!isNull(value)) found.set(`${head}.${name}`, value);
+    for (const [name, value] of below.value.fields) if (!isNull(value)) found.set(`${head}.${name}`, value);
   }
-  return ok(found);
+  return ok({ fields: found, key });
 }
 
 const isNull = (json: Buffer): boolean => json.length === 4 && json.toString("latin1") === "null";

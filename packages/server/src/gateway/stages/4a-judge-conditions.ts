@@ -40,8 +40,18 @@ export function readForConditions(
   return readAt(pointers, matched, request, share);
 }
 
-const pointersOf = (conditions: readonly CompiledCondition[]): readonly string[] =>
-  conditions.flatMap(({ bodyPointers }) => bodyPointers);
+const NONE: readonly string[] = [];
+
+/** By the list of conditions itself, which is the same for all requests of an agent to a server workload. */
+const pointersBefore = new WeakMap<readonly CompiledCondition[], readonly string[]>();
+
+function pointersOf(conditions: readonly CompiledCondition[]): readonly string[] {
+  if (conditions.length === 0) return NONE;
+  let pointers = pointersBefore.get(conditions);
+  if (pointers === undefined)
+    pointersBefore.set(conditions, (pointers = conditions.flatMap(({ bodyPointers }) => bodyPointers)));
+  return pointers;
+}
 
 async function readAt(
   pointers: readonly string[],
