@@ -99,7 +99,9 @@ async function throughput(postern: Postern): Promise<Record<string, number>> {
   };
 }
 
-const wrkOf = (url: string, seconds = SECONDS): string => wrkWords(folder, url, seconds);
+function wrkOf(url: string, seconds = SECONDS): string {
+  return wrkWords(folder, url, seconds);
+}
 
 /** What the gate adds at a thousand requests a second, and to the first byte of a stream. */
 async function addedTimes(postern: Postern, eventPort: number): Promise<Record<string, number>> {
