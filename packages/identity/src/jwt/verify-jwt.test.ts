@@ -87,7 +87,7 @@ describe("a hostile token", () => {
     ["is encrypted", `${head}.a.b.c.d`, "token_malformed"],
     ["is JSON serialized", JSON.stringify({ protected: head, payload: body, signature }), "token_malformed"],
     ["is padded", `${head}.${body}.${signature}==`, "token_malformed"],
-    ["is standard base64", `${head}.${body}.${signature}`.replaceAll(/[-_]/g, "+"), "token_malformed"],
+    ["is standard base64", `${head}.${body}.+${signature.slice(1)}`, "token_malformed"],
     ["has a space", `${head}.${body}.${signature} `, "token_malformed"],
     ["has a line end", `${head}.${body}.${signature}\n`, "token_malformed"],
     ["has empty claims", token([]), "token_malformed"],
