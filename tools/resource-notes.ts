@@ -228,7 +228,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "AccessCondition.continents": "`region`: `AF`, `AN`, `AS`, `EU`, `NA`, `OC`, `SA`; needs `--geoip-file`.",
   "AccessCondition.networks": "`region`: networks that the address is in, such as `10.1.0.0/16`.",
   "AccessCondition.selectors":
-    "`region`: facts about the caller that name a region of its cloud, such as `aws-ec2:region=eu-central-1`; one is enough.",
+    "`region`: facts that the gateway knows of the caller and that name a region, such as `spiffe:id=spiffe://corp/eu-central-1/agent`; one is enough.",
   "AccessCondition.allOf": "`attested`: facts about the caller that must all be attested, compared exactly.",
   "AccessCondition.anyOf": "`attested`: facts of which one must be attested.",
   "AccessCondition.noneOf":
@@ -359,7 +359,7 @@ export const FIELD_NOTES: Readonly<Record<string, string>> = {
   "PostureSource.secret":
     "Name of the secret: the client's, or for `report` a bearer token. It is sent to `url`, for `wiz` to `tokenUrl`, and nowhere else.",
   "PostureSource.subject":
-    "`crowdstrike`, `wiz`: about whom an entry is, such as `aws-ec2:instance-id={instance_id}`; `{…}` stands for a member of the entry. Entries without it, and two entries about the same, say nothing.",
+    "`crowdstrike`, `wiz`: about whom an entry is, such as `spiffe:id=spiffe://corp/instances/{instance_id}`; `{…}` stands for a member of the entry. Entries without it, and two entries about the same, say nothing.",
   "PostureSource.filter": "`crowdstrike`: which hosts, in Falcon Query Language.",
   "PostureSource.types": "`wiz`: which types of cloud resources; `VIRTUAL_MACHINE` where absent.",
   "PostureSource.every": "Seconds between two questions.",

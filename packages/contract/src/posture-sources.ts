@@ -28,7 +28,7 @@ const subject = z
   .max(500)
   .regex(
     /^[a-z0-9-]+:[a-z0-9-]+=[^{}]*(\{[A-Za-z0-9_]{1,64}\}[^{}]*)+$/,
-    "write a selector with a member of the entry in it, such as aws-ec2:instance-id={instance_id}",
+    "write a selector with a member of the entry in it, such as spiffe:id=spiffe://corp/instances/{instance_id}",
   );
 
 const client = { clientId: z.string().min(1).max(200), secret, subject };

@@ -12,11 +12,14 @@ export const postureFactName = z
 const factValue = z.union([z.boolean(), z.number().min(-1e15).max(1e15), z.string().max(200)]);
 
 export const postureReportSchema = z.strictObject({
-  /** A selector that callers have, such as `kubernetes:node=n1`; or `machine`, the one that the server runs on. */
+  /** A selector that callers have, such as `spiffe:id=spiffe://corp/agents/a`; or `machine`, the one that the server runs on. */
   subject: z
     .string()
     .max(4200)
-    .regex(/^(machine|[a-z0-9-]+:[a-z0-9-]+=.+)$/, "write a selector such as kubernetes:node=n1, or machine"),
+    .regex(
+      /^(machine|[a-z0-9-]+:[a-z0-9-]+=.+)$/,
+      "write a selector such as spiffe:id=spiffe://corp/agents/a, or machine",
+    ),
   /** Who looked. */
   source: z
     .string()

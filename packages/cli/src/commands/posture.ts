@@ -22,7 +22,7 @@ const report: Command = {
     "observed-at": { type: "string", value: "TIME", help: "when it was seen, as in RFC 3339 (default: now)" },
   },
   details:
-    "SUBJECT is a selector that callers have, such as kubernetes:node-name=n1, or `machine`, the one that the server runs on.\n" +
+    "SUBJECT is a selector that callers have, such as spiffe:id=spiffe://corp/agents/a, or `machine`, the one that the server runs on.\n" +
     "All that the source said of the subject before is forgotten; without facts nothing is left. A value is true, false, a\n" +
     "number or a text. Access conditions of kind `posture` ask for it.",
   run: async (invocation) => {
@@ -48,7 +48,7 @@ const importScan: Command = {
     subject: {
       type: "string",
       value: "SUBJECT",
-      help: "what was scanned, such as docker:image-digest=sha256:…",
+      help: "what was scanned, such as spiffe:id=spiffe://corp/agents/a",
     },
     source: { type: "string", value: "NAME", help: "who looked (default: the format)" },
     for: span,
