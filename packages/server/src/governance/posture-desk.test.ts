@@ -103,3 +103,25 @@ describe("what is taken", () => {
     expect(changes()).toBe(1);
   });
 });
+
+describe("what a source that was asked says", () => {
+  const seen = { subject: "machine", facts: { healthy: true }, observedAt: NOW, validFor: 60 };
+
+  it("counts under the source's name, in the log as said by the server", async () => {
+    const { changes, desk, events } = await newDesk();
+    expect(await desk.take("falcon", [seen])).toBe(1);
+    expect(desk.of("machine")).toMatchObject([{ source: "falcon", expiresAt: NOW + 60_000 }]);
+    expect(changes()).toBe(1);
+    expect(events).toMatchObject([{ actor: { app_name: "Postern" }, unmapped: { source: "falcon" } }]);
+  });
+
+  it.each([
+    ["has expired", { observedAt: NOW - 60_000 }],
+    ["was seen in the future", { observedAt: NOW + 60_001 }],
+    ["says nothing", { facts: {} }],
+  ])("is passed over where it %s", async (_, more) => {
+    const { changes, desk, events, kept } = await newDesk();
+    expect(await desk.take("falcon", [{ ...seen, ...more }])).toBe(0);
+    expect([changes(), events, kept]).toEqual([0, [], []]);
+  });
+});

@@ -38,6 +38,15 @@ describe("posture", () => {
     expect(judge({ ...HEALTHY, maxAge: 30 }, onNode(statement())).validUntil).toBe(30_000);
   });
 
+  it("is asked of the machine and of every fact about a process here, and of an SVID by its ID", () => {
+    const bad = statement({ facts: { healthy: false } });
+    const here = { isLocal: true, selectors: ["process:agent=a"] };
+    expect(judge(HEALTHY, { machine: [statement()] }, here).holds).toBe(true);
+    expect(judge(HEALTHY, { machine: [statement()], "process:agent=a": [bad] }, here).holds).toBe(false);
+    const id = "spiffe:id=spiffe://corp/instances/i-1";
+    expect(judge(HEALTHY, { [id]: [statement()] }, { selectors: [id] }).holds).toBe(true);
+  });
+
   it.each<[string, Spec, Partial<PostureStatement>]>([
     ["another value", HEALTHY, { facts: { healthy: false } }],
     ["a word for a truth", HEALTHY, { facts: { healthy: "true" } }],
